@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The four ways in which a run can go wrong, each with the exit status it earns.
+
+A user's mistake, trouble with the place we run in, and a kernel that does not
+build are different verdicts: only the last one says anything about the series.
+"""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections.abc import Iterable, Sequence
+
+
+class KernelgateError(Exception):
+    """Base of all errors of this library. `str()` of it is fit to be shown to a person."""
+
+    exit_status = 1
+
+
+class UserError(KernelgateError):
+    """What was asked for cannot be done; the message is one line and names the remedy."""
+
+    exit_status = 4
+
+
+class InfrastructureError(KernelgateError):
+    """The place we run in failed (network, disk, QEMU); never blamed on the series.
+
+    75 is EX_TEMPFAIL of sysexits.h: try again later.
+    """
+
+    exit_status = 75
+
+
+class BuildError(KernelgateError):
+    """The tree does not compile. The message holds the compiler's own lines."""
+
+
+class CommandError(InfrastructureError):
+    """A program ended with a status that its caller did not expect."""
+
+    def __init__(self, argv: Sequence[str], status: int, output: str) -> None:
+        self.argv = tuple(argv)
+        self.status = status
+        self.output = output
+        ending = f"signal {-status}" if status < 0 else f"status {status}"
+        tail = "\n".join(output.strip().splitlines()[-20:])
+        super().__init__(f"{shlex.join(argv)}: {ending}" + (f"\n{tail}" if tail else ""))
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a NAME that is not among KNOWN, with the nearest valid names."""
+    choices = sorted(known)
+    near = difflib.get_close_matches(name, choices, n=3, cutoff=0.4) or choices
+    return UserError(f"unknown {what} '{name}': did you mean {', '.join(near)}?")
