@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The four ways in which a run can go wrong, each with the exit status it earns.
+"""The ways in which a run can go wrong, each with the exit status it earns.
 
 A user's mistake, trouble with the place we run in, and a kernel that does not
-build are different verdicts: only the last one says anything about the series.
+build, or that dies, are different verdicts: only the last two say anything about
+the series.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections.abc import Iterable, Sequence
+
+CONSOLE_TAIL = 20
+"""How many of the console's last lines an error shows."""
 
 
 class KernelgateError(Exception):
@@ -47,6 +51,23 @@ class CommandError(InfrastructureError):
         ending = f"signal {-status}" if status < 0 else f"status {status}"
         tail = "\n".join(output.strip().splitlines()[-20:])
         super().__init__(f"{shlex.join(argv)}: {ending}" + (f"\n{tail}" if tail else ""))
+
+
+class GuestDied(KernelgateError):
+    """The guest's kernel ended itself (panic, reboot); the series' doing, not ours.
+
+    console is all that it printed; the message shows the last lines of it.
+    """
+
+    def __init__(self, reason: str, console: str) -> None:
+        self.reason = reason
+        self.console = console
+        tail = "\n".join(console.rstrip().splitlines()[-CONSOLE_TAIL:])
+        super().__init__(f"{reason}\n{tail}" if tail else f"{reason}; it printed nothing on its console")
+
+
+class GuestHung(GuestDied):
+    """The guest's kernel is there but does not answer; the reason says what its CPUs were doing."""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UserError:

@@ -1,0 +1,523 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Machines: QEMU topologies as data, booted once, then restored from a snapshot for each test.
+
+The guest's memory is a file. The boot maps it shared; the snapshot is that file and
+the state of the devices beside it (QEMU's x-ignore-shared migration capability,
+docs/devel/migration.rst); a restored guest maps the file privately, so that any
+number of them start from it at once, in the time that the devices' state takes.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from pexpect import EOF, TIMEOUT
+from pexpect.socket_pexpect import SocketSpawn
+from qemu.qmp import QMPError
+from qemu.qmp.legacy import QEMUMonitorProtocol
+
+from kernelgate import command
+from kernelgate.errors import GuestDied, GuestHung, InfrastructureError, UserError, unknown
+
+READY = "kernelgate: guest ready"
+"""What images/init says in the kernel's log when the ssh server has been started."""
+
+DEATH = re.compile(r"Kernel panic - not syncing: .*|reboot: Restarting system.*|reboot: Power down.*")
+LOCKUP = re.compile(
+    r"watchdog: (?:BUG: soft lockup|Watchdog detected hard LOCKUP|CPU\d+: Watchdog detected hard LOCKUP).*"
+    r"|rcu: INFO: rcu_\w+ (?:self-)?detected (?:expedited )?stall.*"
+    r"|INFO: task .* blocked for more than \d+ seconds.*"
+)
+"""After one of these the guest may come back, so that a waiter gives it some grace first."""
+
+PARAMETERS = (
+    "panic=-1",  # a panic reboots at once, which -no-reboot makes the end of QEMU
+    "nokaslr",  # addresses in a splat are those of vmlinux
+    "log_buf_len=4M",  # /dev/kmsg is read after the test: nothing of it may be overwritten
+    "printk.devkmsg=on",  # what user space writes to the log is not rationed
+    "watchdog_thresh=5",  # seconds; a soft lockup is told after twice that
+    "rcupdate.rcu_cpu_stall_timeout=10",  # seconds
+    "sysctl.kernel.hung_task_timeout_secs=20",
+)
+
+STATE = "state"
+QEMU_LOG = "qemu.log"
+WITHOUT_MEMORY = [{"capability": "x-ignore-shared", "state": True}]
+
+QMP_SECONDS = 20.0
+SNAPSHOT_SECONDS = 60.0
+END_SECONDS = 3.0
+"""How long a panicked guest may take to print the rest and to end QEMU."""
+POLL_SECONDS = 0.005
+SILENCE_SECONDS: Mapping[str, float] = MappingProxyType({"kvm": 5.0, "tcg": 15.0})
+"""How long a booting kernel may print nothing, for each accelerator. The longest pause
+of a boot is half a second under TCG on an idle host; a busy one can be ten times slower."""
+BOOT_SECONDS: Mapping[str, float] = MappingProxyType({"kvm": 30.0, "tcg": 180.0})
+
+
+class Kernel(Protocol):
+    """What a machine needs to know of a kernel; build.Kernel is one."""
+
+    @property
+    def arch(self) -> str: ...
+    @property
+    def image(self) -> Path: ...
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What all machines of one architecture share."""
+
+    qemu: str
+    package: str
+    machine: str
+    cpu: str
+    console: str
+    earlycon: str
+
+
+PLATFORMS: Mapping[str, Platform] = MappingProxyType(
+    {
+        "x86_64": Platform(
+            qemu="qemu-system-x86_64",
+            package="qemu-system-x86",
+            machine="q35",
+            cpu="max",
+            console="ttyS0",
+            earlycon="uart8250,io,0x3f8",
+        ),
+        "arm64": Platform(
+            qemu="qemu-system-aarch64",
+            package="qemu-system-arm",
+            machine="virt,gic-version=max",
+            cpu="cortex-a72",
+            console="ttyAMA0",
+            earlycon="pl011,0x9000000",
+        ),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One NUMA node: how many CPUs it has and how much memory, in MiB; either may be none."""
+
+    cpus: int
+    memory: int
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """A QEMU topology.
+
+    cpu is the model where the machine is about one (it can then only be emulated);
+    without, it is the architecture's. extra are more QEMU options, parameters more
+    words of the kernel's command line.
+    """
+
+    name: str
+    nodes: tuple[Node, ...]
+    arches: tuple[str, ...] = tuple(PLATFORMS)
+    cpu: str | None = None
+    extra: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+
+    @property
+    def cpus(self) -> int:
+        """The number of CPUs of all nodes."""
+        return sum(node.cpus for node in self.nodes)
+
+    @property
+    def memory(self) -> int:
+        """The memory of all nodes, in MiB."""
+        return sum(node.memory for node in self.nodes)
+
+
+SPECS = (
+    MachineSpec("smp2", (Node(2, 512),)),
+    MachineSpec("smp4-numa2", (Node(2, 256), Node(2, 256))),
+    MachineSpec("numa-memoryless", (Node(2, 256), Node(2, 0), Node(0, 256))),
+    MachineSpec("lse", (Node(2, 512),), arches=("arm64",), cpu="max,pauth-impdef=on"),
+    MachineSpec("llsc", (Node(2, 512),), arches=("arm64",), cpu="cortex-a72"),
+)
+"""Every machine. lse and llsc are the two kinds of arm64 atomics: instructions of their
+own (ARMv8.1), and pairs of exclusive loads and stores, which a Cortex-A72 is left with."""
+
+
+def specs(arch: str) -> dict[str, MachineSpec]:
+    """The machines of ARCH by name. Raises UserError for an unknown architecture."""
+    if arch not in PLATFORMS:
+        raise unknown("architecture", arch, PLATFORMS)
+    return {spec.name: spec for spec in SPECS if arch in spec.arches}
+
+
+def find(arch: str, name: str) -> MachineSpec:
+    """The machine NAME of ARCH.
+
+    Raises UserError when there is none of that name, or it is one of another architecture.
+    """
+    of_arch = specs(arch)
+    if name in of_arch:
+        return of_arch[name]
+    for spec in SPECS:
+        if spec.name == name:
+            raise UserError(f"machine '{name}' exists on {', '.join(spec.arches)} only: add --arch {spec.arches[0]}")
+    raise unknown("machine", name, of_arch)
+
+
+@dataclass(frozen=True)
+class Boot:
+    """All that decides what a guest is: a restored one is the booted one's equal in each.
+
+    accel is "kvm" or "tcg"; append more words of the kernel's command line.
+    """
+
+    kernel: Kernel
+    spec: MachineSpec
+    initramfs: Path
+    accel: str
+    append: str = ""
+
+    @property
+    def platform(self) -> Platform:
+        """The architecture's part."""
+        return PLATFORMS[self.kernel.arch]
+
+    @property
+    def parameters(self) -> str:
+        """The kernel's command line."""
+        own = (f"console={self.platform.console}", f"earlycon={self.platform.earlycon}", *PARAMETERS)
+        return " ".join([*own, *self.spec.parameters, *self.append.split()])
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A guest at rest: FOLDER holds its memory and the state of its devices."""
+
+    boot: Boot
+    folder: Path
+
+
+def qemu_argv(boot: Boot, memory: Path, shared: bool) -> list[str]:
+    """QEMU's command line for BOOT, without its console and control channels.
+
+    MEMORY is the folder of the memory files, mapped SHARED or privately.
+    """
+    platform = boot.platform
+    cpu = boot.spec.cpu or ("host" if boot.accel == "kvm" else platform.cpu)
+    accel = "tcg,thread=multi" if boot.accel == "tcg" else boot.accel
+    # fmt: off
+    return [
+        command.find(platform.qemu, platform.package),
+        "-nodefaults",
+        "-no-user-config",
+        "-no-reboot",
+        "-display", "none",
+        "-accel", accel,
+        "-machine", platform.machine,
+        "-cpu", cpu,
+        "-smp", str(boot.spec.cpus),
+        "-m", f"{boot.spec.memory}M",
+        *_numa(boot.spec, memory, shared),
+        "-kernel", str(boot.kernel.image),
+        "-initrd", str(boot.initramfs),
+        "-append", boot.parameters,
+        "-netdev", "user,id=net,ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:0-:22",
+        "-device", "virtio-net-pci,netdev=net,romfile=",
+        *boot.spec.extra,
+    ]
+    # fmt: on
+
+
+def _numa(spec: MachineSpec, memory: Path, shared: bool) -> list[str]:
+    words: list[str] = []
+    first = 0
+    for number, node in enumerate(spec.nodes):
+        numa = f"node,nodeid={number}"
+        if node.cpus:
+            numa += f",cpus={first}-{first + node.cpus - 1}"
+            first += node.cpus
+        if node.memory:
+            share = "on" if shared else "off"
+            backend = f"memory-backend-file,id=node{number},size={node.memory}M,share={share}"
+            words += ["-object", f"{backend},mem-path={_escaped(memory / f'memory{number}')}"]
+            numa += f",memdev=node{number}"
+        words += ["-numa", numa]
+    return words
+
+
+def _escaped(path: Path) -> str:
+    """PATH inside a QEMU option, where a comma is doubled."""
+    return str(path).replace(",", ",,")
+
+
+class Machine:
+    """A running QEMU; made by boot() and restore(), which also end it.
+
+    ssh_port is on the loopback address; console_log is all that the guest has
+    printed so far; command_line is what QEMU was started with.
+    """
+
+    def __init__(self, boot: Boot, workdir: Path, process: subprocess.Popen[bytes], qmp: QEMUMonitorProtocol) -> None:
+        self.boot = boot
+        self.workdir = workdir
+        self.console_log = workdir / "console.log"
+        self.ssh_port = 0
+        self._process = process
+        self._qmp = qmp
+
+    @property
+    def alive(self) -> bool:
+        """Whether QEMU is still there."""
+        return self._process.poll() is None
+
+    @property
+    def command_line(self) -> str:
+        """QEMU's command line, fit for a shell."""
+        return (self.workdir / "qemu.sh").read_text()
+
+    def console(self) -> str:
+        """All that the guest has printed on its console so far."""
+        return _text(self.console_log)
+
+    def check(self) -> None:
+        """Raise GuestDied if the guest's kernel has died, InfrastructureError if only QEMU has."""
+        console = self.console()
+        death = DEATH.search(console)
+        if death:
+            self._await_end()
+            raise GuestDied(f"the guest died: {death[0].strip()}", self.console())
+        if console.count("] Linux version ") > 1:
+            raise GuestDied("the guest rebooted without a message", console)
+        if not self.alive:
+            self._raise_lost(console)
+
+    def lockup(self) -> str | None:
+        """The kernel's own complaint about a CPU or task that is stuck, if it made one."""
+        found = LOCKUP.search(self.console())
+        return found[0].strip() if found else None
+
+    def hung(self, reason: str) -> GuestHung:
+        """The error to raise for a guest that does not answer, with what its CPUs are doing.
+
+        Raises InfrastructureError when it cannot answer because QEMU has stopped it.
+        """
+        status: Any = self._command("query-status")
+        if status["status"] != "running":
+            raise InfrastructureError(f"QEMU stopped the guest: {status['status']}\n{_text(self.workdir / QEMU_LOG)}")
+        lines = [reason, *(f"  {line}" for line in self.sample_cpus())]
+        return GuestHung("\n".join(lines), self.console())
+
+    def sample_cpus(self) -> list[str]:
+        """One line a CPU: where it stood at three moments, and whether it was idle.
+
+        Addresses are the kernel's own; with nokaslr they are those of vmlinux.
+        """
+        samples = []
+        for moment in range(3):
+            time.sleep(0.2 if moment else 0.0)
+            samples.append(program_counters(self._monitor("info registers -a")))
+        names = sorted({name for sample in samples for name in sample})
+        return [f"CPU {name}: " + ", ".join(sample.get(name, "?") for sample in samples) for name in names]
+
+    def snapshot(self, folder: Path) -> Snapshot:
+        """Put this guest to rest in FOLDER (made here) and end QEMU.
+
+        Close ssh connections first: they would be half-open in every restored guest.
+        Raises InfrastructureError when QEMU cannot write its state.
+        """
+        folder.mkdir(parents=True)
+        self._command("stop")
+        self._command("migrate-set-capabilities", capabilities=WITHOUT_MEMORY)
+        self._command("migrate", uri=f"exec:cat > {shlex.quote(str(folder / STATE))}")
+        self._await_migration()
+        self._command("quit")
+        self._process.wait(QMP_SECONDS)
+        for name in _memory_files(self.boot.spec):
+            (self.workdir / name).rename(folder / name)
+        return Snapshot(self.boot, folder)
+
+    def _await_migration(self) -> None:
+        deadline = time.monotonic() + SNAPSHOT_SECONDS
+        while time.monotonic() < deadline:
+            state: Any = self._command("query-migrate")
+            if state.get("status") == "completed":
+                return
+            if state.get("status") == "failed":
+                break
+            time.sleep(POLL_SECONDS)
+        raise InfrastructureError(f"QEMU could not write the snapshot: {state.get('error-desc', 'no end in time')}")
+
+    def _load(self, state: Path) -> None:
+        """Read STATE into this QEMU, which waits for it, and let the guest run."""
+        self._command("migrate-set-capabilities", capabilities=WITHOUT_MEMORY)
+        self._command("migrate-incoming", uri=f"exec:cat {shlex.quote(str(state))}")
+        deadline = time.monotonic() + SNAPSHOT_SECONDS
+        while time.monotonic() < deadline and self.alive:
+            status: Any = self._command("query-status")
+            if status["status"] != "inmigrate":
+                self._command("cont")
+                return
+            time.sleep(POLL_SECONDS)
+        raise InfrastructureError(f"QEMU could not read the snapshot\n{_text(self.workdir / QEMU_LOG)}")
+
+    def _command(self, name: str, **arguments: Any) -> object:
+        try:
+            return self._qmp.cmd(name, **arguments)
+        except (QMPError, TimeoutError, OSError) as error:
+            raise InfrastructureError(
+                f"QEMU does not take '{name}': {error}\n{_text(self.workdir / QEMU_LOG)}"
+            ) from error
+
+    def _monitor(self, line: str) -> str:
+        return str(self._command("human-monitor-command", **{"command-line": line}))
+
+    def _find_port(self) -> None:
+        """Ask QEMU which free port it took, so that two runs at once cannot collide."""
+        found = re.search(r"HOST_FORWARD\]\s+\S+\s+127\.0\.0\.1\s+(\d+)", self._monitor("info usernet"))
+        if not found:
+            raise InfrastructureError("QEMU forwards no port to the guest's ssh server")
+        self.ssh_port = int(found[1])
+
+    def _await_end(self) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_SECONDS)
+
+    def _raise_lost(self, console: str) -> None:
+        status, messages = self._process.returncode, _text(self.workdir / QEMU_LOG).strip()
+        # A triple fault or a reset by the kernel is, with -no-reboot, QEMU's regular end.
+        if status == 0 and not messages:
+            raise GuestDied("the guest reset itself without a message", console)
+        raise InfrastructureError(f"QEMU ended (status {status}) without a kernel message: {messages}")
+
+
+def program_counters(registers: str) -> dict[str, str]:
+    """Where each CPU stands, by its number, from the monitor's `info registers -a` (x86_64 and arm64)."""
+    found: dict[str, str] = {}
+    for block in re.split(r"^CPU#", registers, flags=re.MULTILINE)[1:]:
+        number = block.split(None, 1)[0]
+        counter = re.search(r"\bR?[IP][PC] ?=([0-9a-f]{8,16})", block)
+        if counter:
+            idle = " (idle)" if re.search(r"\bHLT=1", block) else ""
+            found[number] = counter[1] + idle
+    return found
+
+
+@contextmanager
+def boot(what: Boot, workdir: Path) -> Iterator[Machine]:
+    """A guest booted from nothing, ready for ssh; QEMU ends with the context.
+
+    WORKDIR, made here, gets the console, QEMU's own messages and its command line.
+    Raises GuestDied or GuestHung when the kernel does not come up, and
+    InfrastructureError when it is QEMU that fails.
+    """
+    with ExitStack() as stack:
+        ours, theirs = stack.enter_context(_socket_pair())
+        console = f"socket,id=console,fd={theirs.fileno()},logfile={_escaped(workdir / 'console.log')}"
+        machine = stack.enter_context(_qemu(what, workdir, workdir, ["-chardev", console], theirs))
+        _await_ready(machine, SocketSpawn(ours))
+        # From here the log is read, not the socket; but QEMU waits for a reader that is late.
+        threading.Thread(target=_drain, args=(ours,), daemon=True).start()
+        machine._find_port()
+        yield machine
+
+
+@contextmanager
+def restore(snapshot: Snapshot, workdir: Path) -> Iterator[Machine]:
+    """A guest that goes on where SNAPSHOT was taken, with a new ssh port and an empty console log.
+
+    Any number may run from one snapshot at once. WORKDIR as in boot().
+    Raises InfrastructureError when QEMU fails: the kernel has proved itself before.
+    """
+    console = f"file,id=console,path={_escaped(workdir / 'console.log')}"
+    with _qemu(snapshot.boot, workdir, snapshot.folder, ["-chardev", console, "-incoming", "defer"]) as machine:
+        machine._find_port()
+        machine._load(snapshot.folder / STATE)
+        yield machine
+
+
+@contextmanager
+def _qemu(
+    what: Boot, workdir: Path, memory: Path, words: Sequence[str], console: socket.socket | None = None
+) -> Iterator[Machine]:
+    """A QEMU under control, its guest's memory in the files of the folder MEMORY."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        ours, theirs = stack.enter_context(_socket_pair())
+        argv = [*qemu_argv(what, memory, shared=memory == workdir), *words, "-serial", "chardev:console"]
+        (workdir / "qemu.sh").write_text(shlex.join(argv) + "\n")
+        argv += ["-chardev", f"socket,id=qmp,fd={theirs.fileno()}", "-mon", "chardev=qmp,mode=control"]
+        fds = [theirs.fileno(), *([console.fileno()] if console else [])]
+        messages = stack.enter_context((workdir / QEMU_LOG).open("wb"))
+        process = stack.enter_context(command.start(argv, stdout=messages, stderr=messages, pass_fds=fds))
+        for end in (theirs, console):
+            if end:
+                end.close()
+        yield Machine(what, workdir, process, stack.enter_context(_qmp(ours, process, workdir / QEMU_LOG)))
+
+
+@contextmanager
+def _qmp(end: socket.socket, process: subprocess.Popen[bytes], log: Path) -> Iterator[QEMUMonitorProtocol]:
+    qmp = QEMUMonitorProtocol(end)
+    qmp.settimeout(QMP_SECONDS)
+    try:
+        qmp.connect()
+    except (QMPError, OSError) as error:
+        process.wait(QMP_SECONDS)
+        raise InfrastructureError(f"QEMU did not start (status {process.returncode}): {_text(log).strip()}") from error
+    try:
+        yield qmp
+    finally:
+        with suppress(QMPError, OSError, EOFError):
+            qmp.close()
+
+
+@contextmanager
+def _socket_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two connected sockets: no name in a file system, no port, nobody else can get hold of them."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def _drain(end: socket.socket) -> None:
+    with suppress(OSError):
+        while end.recv(65536):
+            pass
+
+
+def _await_ready(machine: Machine, console: SocketSpawn) -> None:
+    """Read the console until the guest says that it is ready; see boot() for what is raised."""
+    silence = SILENCE_SECONDS[machine.boot.accel]
+    deadline = time.monotonic() + BOOT_SECONDS[machine.boot.accel]
+    while time.monotonic() < deadline:
+        event = console.expect([b"\n", EOF, TIMEOUT], timeout=silence)
+        line = bytes(console.before or b"").decode(errors="replace")
+        if READY in line:
+            return
+        if event == 1:
+            machine._await_end()
+        if event == 2:
+            raise machine.hung(f"the booting kernel said nothing for {silence:.0f} s")
+        if event == 1 or DEATH.search(line):
+            machine.check()
+    raise machine.hung(f"the kernel was still booting after {BOOT_SECONDS[machine.boot.accel]:.0f} s")
+
+
+def _memory_files(spec: MachineSpec) -> list[str]:
+    return [f"memory{number}" for number, node in enumerate(spec.nodes) if node.memory]
+
+
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""
