@@ -9,7 +9,9 @@ they are never taken for whole unless their maker left its stamp as the last act
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import shutil
 import tempfile
 import time
@@ -20,21 +22,26 @@ from pathlib import Path
 
 import filelock
 
-from kernelgate.errors import InfrastructureError, UserError
+from kernelgate.errors import CommandError, InfrastructureError, UserError
 
 LAYOUT = "1"
 """Raise it when entries of an older project cannot be used by this one."""
 
+_OWN_FILES = ("LAYOUT", "LAYOUT.draft", ".layout.lock")
+
 
 @dataclass(frozen=True)
 class Entry:
-    """One folder of the cache; size in bytes, last_used in seconds since the epoch."""
+    """One folder of the cache; last_used in seconds since the epoch."""
 
     kind: str
     key: str
     path: Path
-    size: int
     last_used: float
+
+    def size(self) -> int:
+        """Bytes on the disk, found by walking the folder; a file with N names counts for an Nth."""
+        return _size(self.path)
 
 
 class Cache:
@@ -79,42 +86,82 @@ class Cache:
     def entries(self) -> list[Entry]:
         """All entries, the least recently used first."""
         found = [
-            Entry(folder.parent.name, folder.name, folder, _size(folder), _last_used(folder))
+            Entry(folder.parent.name, folder.name, folder, _last_used(folder))
             for folder in self.root.glob("*/*")
             if folder.is_dir() and folder.parent.name not in ("locks", "tmp")
         ]
         return sorted(found, key=lambda entry: entry.last_used)
 
+    def used(self, folder: Path) -> None:
+        """Note that FOLDER, an entry's path, is used now."""
+        _touch(folder)
+
     def remove(self, entry: Entry) -> None:
         """Take ENTRY away; first out of sight by a rename, so that a kill leaves no half of it."""
         with self.lock(entry.kind, entry.key), self._temporary() as place:
-            entry.path.rename(place / "removed")
+            if entry.path.is_dir():  # else another run was quicker
+                entry.path.rename(place / "removed")
 
     def _open(self) -> None:
         marker = self.root / "LAYOUT"
+        if self.root.exists() and not self.root.is_dir():
+            raise UserError(f"{self.root} is not a folder: name one with --cache")
         with _disk_errors():
             self.root.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(self.root / ".layout.lock"):
-                strangers = [p for p in self.root.iterdir() if p.name not in ("LAYOUT", ".layout.lock")]
+            with self._housekeeping():
+                strangers = [path for path in self.root.iterdir() if path.name not in _OWN_FILES]
                 if not marker.exists() and strangers:
                     raise UserError(f"{self.root} is not a cache of this project: name an empty folder with --cache")
                 if not marker.exists():
-                    marker.write_text(LAYOUT)
+                    draft = self.root / "LAYOUT.draft"
+                    draft.write_text(LAYOUT)
+                    draft.rename(marker)
+                self._sweep()
         found = marker.read_text().strip()
         if found != LAYOUT:
             raise UserError(f"{self.root} has layout {found}, this project needs {LAYOUT}: remove that folder")
 
+    def _housekeeping(self) -> filelock.BaseFileLock:
+        """The lock for moments in which no temporary folder may come or be judged abandoned."""
+        return filelock.FileLock(self.root / ".layout.lock")
+
     @contextmanager
     def _temporary(self) -> Iterator[Path]:
+        """A folder in tmp/, gone afterwards.
+
+        Its maker holds the lock beside it. The kernel lets go of a lock when a process
+        dies of whatever, so a folder whose lock is free was left by a killed run; a
+        process number could be somebody else's by now, or of another container.
+        """
         folder = self.root / "tmp"
-        folder.mkdir(exist_ok=True)
-        place = Path(tempfile.mkdtemp(dir=folder))
-        place.chmod(0o755)
-        try:
-            with _disk_errors():
-                yield place
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
+        with _disk_errors(), contextlib.ExitStack() as stack:
+            with self._housekeeping():
+                folder.mkdir(exist_ok=True)
+                place = Path(tempfile.mkdtemp(dir=folder))
+                place.chmod(0o755)
+                owner = filelock.FileLock(_owner_file(place))
+                owner.acquire()
+            stack.callback(_discard, place, owner)
+            yield place
+
+    def _sweep(self) -> None:
+        """Remove what killed runs left in tmp/."""
+        for place in (path for path in self.root.glob("tmp/*") if path.is_dir()):
+            owner = filelock.FileLock(_owner_file(place))
+            with contextlib.suppress(filelock.Timeout):
+                owner.acquire(timeout=0)
+                _discard(place, owner)
+
+
+def _owner_file(place: Path) -> Path:
+    return place.with_name(f"{place.name}.owner")
+
+
+def _discard(place: Path, owner: filelock.BaseFileLock) -> None:
+    """Remove PLACE, the lock last: until then it can be found by the next sweep."""
+    shutil.rmtree(place, ignore_errors=True)
+    _owner_file(place).unlink(missing_ok=True)
+    owner.release()
 
 
 @contextmanager
@@ -122,6 +169,10 @@ def _disk_errors() -> Iterator[None]:
     """Tell a full or unwritable disk in one line."""
     try:
         yield
+    except CommandError as error:
+        if os.strerror(errno.ENOSPC) not in error.output:
+            raise
+        raise InfrastructureError(f"{error.argv[0]}: no space left: free some or name another --cache") from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
@@ -140,4 +191,11 @@ def _last_used(folder: Path) -> float:
 
 
 def _size(folder: Path) -> int:
-    return sum(p.lstat().st_blocks * 512 for p in folder.rglob("*"))
+    """Bytes that FOLDER takes; os.walk, since a kernel tree has 95,000 files."""
+    total = 0
+    for parent, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            with contextlib.suppress(FileNotFoundError):  # somebody else is at work there
+                stat = os.lstat(os.path.join(parent, name))  # noqa: PTH118
+                total += stat.st_blocks * 512 // (1 if name in folders else stat.st_nlink)
+    return total

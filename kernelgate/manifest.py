@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a series says about itself: series.toml.
+
+title = "mm: ..."
+variant = "frozen_bit"             # the rules that hold once all of it is applied
+bases = ["7.2", "7.3"]             # it has a folder of patches for each; the first is the default
+authors = ["..."]                  # credit for the work that it carries
+
+[posted]
+link = "https://..."
+message_id = "..."
+
+[[known_defect]]
+case = "REF-09"                    # the catalogue's id; a list of ids where it shows in several
+defect = "D6"                      # its name in the notes
+since = 2                          # the patch that brings it
+summary = "..."
+test = "..."                       # the rest is optional: one test (KUnit case, trigger) of the case,
+bases = ["7.3"]                    # where it shows, when not everywhere,
+arches = ["x86_64"]
+configs = ["debug_vm"]
+mended_by = "other-series/0003"    # and the patch that mends it
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kernelgate.errors import UserError, unknown
+from kernelgate.variant import Variant
+
+FILE = "series.toml"
+
+
+@dataclass(frozen=True)
+class KnownDefect:
+    """A failure that the series is known to bring; empty bases, arches or configs mean all."""
+
+    cases: tuple[str, ...]
+    defect: str
+    since: int
+    summary: str
+    test: str | None
+    bases: tuple[str, ...]
+    arches: tuple[str, ...]
+    configs: tuple[str, ...]
+    mended_by: str | None
+
+    def holds(self, level: int, base: str, arch: str, config: str) -> bool:
+        """Whether it is to be expected with the first LEVEL patches on BASE (e.g. "7.2"), ARCH and CONFIG."""
+        asked = ((self.bases, base), (self.arches, arch), (self.configs, config))
+        return level >= self.since and all(not wanted or value in wanted for wanted, value in asked)
+
+
+@dataclass(frozen=True)
+class Posted:
+    """Where the series was posted."""
+
+    link: str
+    message_id: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A series.toml; bases in order of preference."""
+
+    title: str
+    variant: Variant
+    bases: tuple[str, ...]
+    authors: tuple[str, ...]
+    posted: Posted | None
+    known_defects: tuple[KnownDefect, ...]
+
+
+def read(path: Path) -> Manifest:
+    """The manifest at PATH. Raises UserError naming the file and the key that is wrong."""
+    try:
+        table = _Table(tomllib.loads(path.read_text()), path, "")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {error}") from None
+    manifest = Manifest(
+        title=table.text("title"),
+        variant=_variant(table),
+        bases=table.texts("bases"),
+        authors=table.texts("authors", optional=True),
+        posted=_posted(table),
+        known_defects=tuple(_known_defect(entry) for entry in table.tables("known_defect")),
+    )
+    table.done()
+    if not manifest.bases:
+        raise table.wrong("bases", "must name at least one base")
+    return manifest
+
+
+def _variant(table: _Table) -> Variant:
+    name = table.text("variant")
+    names = [variant.value for variant in Variant]
+    if name not in names:
+        raise table.wrong("variant", str(unknown("variant", name, names)))
+    return Variant(name)
+
+
+def _posted(table: _Table) -> Posted | None:
+    entry = table.table("posted")
+    if entry is None:
+        return None
+    posted = Posted(entry.text("link"), entry.text("message_id"))
+    entry.done()
+    return posted
+
+
+def _known_defect(entry: _Table) -> KnownDefect:
+    defect = KnownDefect(
+        cases=entry.one_or_more("case"),
+        defect=entry.text("defect"),
+        since=entry.number("since"),
+        summary=entry.text("summary"),
+        test=entry.optional_text("test"),
+        bases=entry.texts("bases", optional=True),
+        arches=entry.texts("arches", optional=True),
+        configs=entry.texts("configs", optional=True),
+        mended_by=entry.optional_text("mended_by"),
+    )
+    entry.done()
+    return defect
+
+
+class _Table:
+    """One table of the file; each key is taken once, and what nobody took is a mistake."""
+
+    def __init__(self, values: Mapping[str, Any], path: Path, name: str) -> None:
+        self._left = dict(values)
+        self._path, self._name = path, name
+
+    def wrong(self, key: str, what: str) -> UserError:
+        return UserError(f"{self._path}: {self._name}{key}: {what}")
+
+    def text(self, key: str) -> str:
+        value = self._take(key)
+        if not isinstance(value, str) or not value:
+            raise self.wrong(key, "must be a text in quotes")
+        return value
+
+    def optional_text(self, key: str) -> str | None:
+        return self.text(key) if key in self._left else None
+
+    def number(self, key: str) -> int:
+        value = self._take(key)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise self.wrong(key, "must be a number from 1 on")
+        return value
+
+    def texts(self, key: str, *, optional: bool = False) -> tuple[str, ...]:
+        if optional and key not in self._left:
+            return ()
+        value = self._take(key)
+        if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+            raise self.wrong(key, 'must be a list of texts: ["...", "..."]')
+        return tuple(value)
+
+    def one_or_more(self, key: str) -> tuple[str, ...]:
+        return self.texts(key) if isinstance(self._left.get(key), list) else (self.text(key),)
+
+    def table(self, key: str) -> _Table | None:
+        if key not in self._left:
+            return None
+        value = self._take(key)
+        if not isinstance(value, dict):
+            raise self.wrong(key, f"must be a table: [{key}]")
+        return _Table(value, self._path, f"{key}.")
+
+    def tables(self, key: str) -> list[_Table]:
+        value = self._left.pop(key, [])
+        if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+            raise self.wrong(key, f"must be tables: [[{key}]]")
+        return [_Table(entry, self._path, f"{key} {number}: ") for number, entry in enumerate(value, 1)]
+
+    def done(self) -> None:
+        for key in self._left:
+            raise self.wrong(key, "is not a key of this file")
+
+    def _take(self, key: str) -> Any:
+        if key not in self._left:
+            raise self.wrong(key, "is missing")
+        return self._left.pop(key)
