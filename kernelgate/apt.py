@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import time
 from dataclasses import dataclass
 from functools import cmp_to_key
 from pathlib import Path
 
-from kernelgate.command import run, start
+from kernelgate.command import PIPE, run, start
 from kernelgate.errors import InfrastructureError, UserError
 from kernelgate.progress import Report, Step
 
@@ -107,7 +106,7 @@ class Apt:
         argv = ["apt-get", *self._options, "-q", "download", f"{package}={version}"]
         total = self._size(package, version)
         try:
-            with start(argv, cwd=folder, stderr=subprocess.PIPE) as child:
+            with start(argv, cwd=folder, stderr=PIPE) as child:
                 while child.poll() is None:
                     report(
                         Step(

@@ -11,6 +11,7 @@ import os
 import queue
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,9 @@ from pathlib import Path
 from typing import IO
 
 from kernelgate.errors import CommandError, InfrastructureError
+
+PIPE = subprocess.PIPE
+"""For start(): a stream that the caller reads or writes."""
 
 TERMINATE_SECONDS = 5.0
 """How long a child may take to end after SIGTERM before it is killed."""
@@ -106,6 +110,27 @@ def run_lines(
             on_line(line.rstrip("\n"))
         child.wait()
     return Result(words, child.returncode, "".join(lines), "")
+
+
+def pipe(first: Sequence[str | os.PathLike[str]], second: Sequence[str | os.PathLike[str]]) -> None:
+    """Run FIRST | SECOND to their ends.
+
+    Raises CommandError when one of them fails, FIRST's failure before SECOND's.
+    """
+    with tempfile.TemporaryFile() as complaints:
+        with (
+            start(first, stdout=PIPE, stderr=complaints) as source,
+            start(second, stdin=source.stdout, stderr=complaints) as sink,
+        ):
+            assert source.stdout is not None
+            source.stdout.close()  # else SOURCE would never notice that SINK is gone
+            sink.wait()
+            source.wait()
+        complaints.seek(0)
+        output = complaints.read().decode(errors="replace")
+    for argv, child in ((first, source), (second, sink)):
+        if child.returncode:
+            raise CommandError(_words(argv), child.returncode, output)
 
 
 @contextmanager

@@ -14,10 +14,8 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,8 +23,8 @@ from pathlib import Path
 
 from kernelgate.apt import Apt
 from kernelgate.cache import Cache
-from kernelgate.command import run, run_lines, start
-from kernelgate.errors import CommandError, InfrastructureError, KernelgateError, UserError, unknown
+from kernelgate.command import pipe, run, run_lines
+from kernelgate.errors import InfrastructureError, KernelgateError, UserError, unknown
 from kernelgate.git import Counter, Repository, user_git
 from kernelgate.progress import Report, Step
 
@@ -192,14 +190,14 @@ def _directory(base: str, path: Path, cache: Cache, report: Report) -> SourceTre
     """PATH as it stands now; its key is from all its files' names, sizes and times."""
     version = kernel_version(path)
     names = _files(path)
-    series_of = f"dir-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    lineage = f"dir-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     digest = _stat_digest(path, names)
 
     def unpack(tree: Path) -> None:
         tree.mkdir()
         listing = tree.parent / "listing"
         listing.write_bytes(b"\0".join(os.fsencode(name) for name in names))
-        pack: list[str | Path] = [
+        pack = [
             "tar",
             "-C",
             path,
@@ -210,11 +208,12 @@ def _directory(base: str, path: Path, cache: Cache, report: Report) -> SourceTre
             listing,
             "-c",
         ]
-        _pipe(pack, ["tar", "-C", tree, "-x"], f"copy {path}", report)
+        report(Step(f"copy {path}"))
+        pipe(pack, ["tar", "-C", tree, "-x"])
         listing.unlink()
 
-    imported = _imported(base, f"{series_of}-{digest}", f"{version}-dir{digest}", unpack, cache, report)
-    _remove_older(series_of, imported, cache)
+    imported = _imported(base, f"{lineage}-{digest}", f"{version}-dir{digest}", unpack, cache, report)
+    _remove_older(lineage, imported, cache)
     return imported
 
 
@@ -253,10 +252,10 @@ def _stat_digest(path: Path, names: Sequence[str]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _remove_older(series_of: str, newest: SourceTree, cache: Cache) -> None:
+def _remove_older(lineage: str, newest: SourceTree, cache: Cache) -> None:
     """Remove imports of the same directory as it was before."""
     for entry in cache.entries():
-        older = entry.kind == "sources" and entry.key.startswith(f"{series_of}-") and entry.path != newest.repo.parent
+        older = entry.kind == "sources" and entry.key.startswith(f"{lineage}-") and entry.path != newest.repo.parent
         if older and time.time() - entry.last_used > UNUSED_SECONDS:
             cache.remove(entry)
 
@@ -271,8 +270,9 @@ def _revision(base: str, cache: Cache, report: Report) -> SourceTree:
 
     def unpack(tree: Path) -> None:
         tree.mkdir()
-        pack: list[str | Path] = ["git", "-C", path, "archive", "--format=tar", commit]
-        _pipe(pack, ["tar", "-C", tree, "-x"], f"read {base}", report)
+        pack = ["git", "-C", str(path), "archive", "--format=tar", commit]
+        report(Step(f"read {base}"))
+        pipe(pack, ["tar", "-C", tree, "-x"])
 
     return _imported(base, f"git-{commit[:12]}", f"git{commit[:12]}", unpack, cache, report)
 
@@ -383,21 +383,6 @@ def _cached(base: str, key: str, cache: Cache) -> SourceTree | None:
     cache.used(folder)
     found = json.loads(record.read_text())
     return SourceTree(base, found["version"], folder / "git", found["commit"])
-
-
-def _pipe(pack: Sequence[str | Path], unpack: Sequence[str | Path], name: str, report: Report) -> None:
-    """Run PACK | UNPACK. Raises CommandError when one of them fails."""
-    report(Step(name))
-    with start(pack, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as first:
-        with start(unpack, stdin=first.stdout, stderr=subprocess.PIPE) as second:
-            complaints = second.communicate()[1]
-        assert first.stdout is not None and first.stderr is not None
-        first.stdout.close()
-        complaints = first.stderr.read() + complaints
-        first.wait()
-    for argv, child in ((pack, first), (unpack, second)):
-        if child.returncode:
-            raise CommandError([str(word) for word in argv], child.returncode, complaints.decode(errors="replace"))
 
 
 def _write(path: Path, value: dict[str, object]) -> None:
