@@ -266,7 +266,8 @@ class Machine:
     """A running QEMU; made by boot() and restore(), which also end it.
 
     ssh_port is on the loopback address; console_log is all that the guest has
-    printed so far; command_line is what QEMU was started with.
+    printed so far; lockup is the kernel's own complaint about a stuck CPU or task,
+    if check() has seen one.
     """
 
     def __init__(self, boot: Boot, workdir: Path, process: subprocess.Popen[bytes], qmp: QEMUMonitorProtocol) -> None:
@@ -274,6 +275,8 @@ class Machine:
         self.workdir = workdir
         self.console_log = workdir / "console.log"
         self.ssh_port = 0
+        self.lockup: str | None = None
+        self._console_size = 0
         self._process = process
         self._qmp = qmp
 
@@ -282,31 +285,31 @@ class Machine:
         """Whether QEMU is still there."""
         return self._process.poll() is None
 
-    @property
-    def command_line(self) -> str:
-        """QEMU's command line, fit for a shell."""
-        return (self.workdir / "qemu.sh").read_text()
-
     def console(self) -> str:
         """All that the guest has printed on its console so far."""
         return _text(self.console_log)
 
     def check(self) -> None:
         """Raise GuestDied if the guest's kernel has died, InfrastructureError if only QEMU has."""
-        console = self.console()
+        alive = self.alive  # asked first: what a dying QEMU still prints is then in the log
+        console = self.console() if self._has_printed() or not alive else ""
         death = DEATH.search(console)
         if death:
             self._await_end()
             raise GuestDied(f"the guest died: {death[0].strip()}", self.console())
         if console.count("] Linux version ") > 1:
             raise GuestDied("the guest rebooted without a message", console)
-        if not self.alive:
+        if not alive:
             self._raise_lost(console)
+        stuck = LOCKUP.search(console)
+        if stuck:
+            self.lockup = stuck[0].strip()
 
-    def lockup(self) -> str | None:
-        """The kernel's own complaint about a CPU or task that is stuck, if it made one."""
-        found = LOCKUP.search(self.console())
-        return found[0].strip() if found else None
+    def _has_printed(self) -> bool:
+        """Whether the console has grown since the last call: reading all of it at each poll is dear."""
+        size = self.console_log.stat().st_size if self.console_log.exists() else 0
+        grown, self._console_size = size != self._console_size, size
+        return grown
 
     def hung(self, reason: str) -> GuestHung:
         """The error to raise for a guest that does not answer, with what its CPUs are doing.
@@ -497,7 +500,7 @@ def _drain(end: socket.socket) -> None:
             pass
 
 
-def _await_ready(machine: Machine, console: SocketSpawn) -> None:
+def _await_ready(machine: Machine, console: SocketSpawn[bytes]) -> None:
     """Read the console until the guest says that it is ready; see boot() for what is raised."""
     silence = SILENCE_SECONDS[machine.boot.accel]
     deadline = time.monotonic() + BOOT_SECONDS[machine.boot.accel]

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Talk to a running guest: ssh over one connection, with the guest's death noticed while waiting.
+
+The key is made for one run and dies with it. The host key is not checked: the port
+is one that our own QEMU holds on the loopback address.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import paramiko
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from kernelgate.command import Result
+from kernelgate.errors import InfrastructureError
+from kernelgate.machine import Machine
+
+# A connection that fails is told by an exception; paramiko would print it besides.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
+CONNECT_SECONDS = 20.0
+COMMAND_SECONDS = 60.0
+SILENCE_SECONDS = 10.0
+"""How long the guest's ssh server may leave a question unanswered before the guest counts as hung."""
+LOCKUP_GRACE = 3.0
+"""How long a command may still take after the kernel complained of a stuck CPU, in seconds."""
+POLL_SECONDS = 0.02
+
+QUESTION_SECONDS = 1.0
+CHUNK = 65536
+OVERWRITTEN = 2
+"""The exit status of images/programs/kmsg.c when the log was longer than its buffer."""
+
+# The cheapest for an emulated CPU of what dropbear and paramiko both know.
+KEX = ("curve25519-sha256@libssh.org",)
+CIPHERS = ("aes128-ctr",)
+DIGESTS = ("hmac-sha1",)
+KEY_TYPES = ("ssh-ed25519",)
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key pair: the private half as paramiko wants it, the public one as authorized_keys wants it."""
+
+    private: paramiko.Ed25519Key
+    public: str
+
+
+def make_key(folder: Path) -> Key:
+    """A new ed25519 key pair, its private half in FOLDER/id_ed25519 (for a person's own ssh)."""
+    made = Ed25519PrivateKey.generate()
+    path = folder / "id_ed25519"
+    path.touch(mode=0o600)
+    path.write_bytes(
+        made.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+        )
+    )
+    private = paramiko.Ed25519Key(filename=str(path))
+    return Key(private, f"{private.get_name()} {private.get_base64()}")
+
+
+class Guest:
+    """A machine's user space; made by connect()."""
+
+    def __init__(self, machine: Machine, transport: paramiko.Transport) -> None:
+        self.machine = machine
+        self._transport = transport
+
+    def run(
+        self, argv: Sequence[str], timeout: float = COMMAND_SECONDS, stdin: bytes = b"", check: bool = False
+    ) -> Result:
+        """Run ARGV in the guest to its end, TIMEOUT seconds at most.
+
+        A program ended by signal N has status 128 + N. Raises GuestDied or GuestHung as
+        soon as the guest is seen to be either, and InfrastructureError when QEMU is lost
+        or (with CHECK) the status is not zero.
+        """
+        words = tuple(argv)
+        with self._channel() as channel:
+            watch = _Watch(self, shlex.join(words), timeout)
+            # Not the shell's last command, so that it stays to tell of a signal as 128 + N.
+            channel.exec_command(f"{shlex.join(words)}; exit $?")
+            _feed(channel, stdin, watch)
+            out, err = _collect(channel, watch)
+            result = Result(words, channel.recv_exit_status(), out, err)
+        if result.status < 0:
+            self.machine.check()
+            raise self.machine.hung(f"the connection broke during '{shlex.join(words)}'")
+        if check and result.status:
+            raise InfrastructureError(f"in the guest: {shlex.join(words)}: status {result.status}: {err.strip()}")
+        return result
+
+    def put(self, local: Path, remote: str) -> None:
+        """Copy the file LOCAL to REMOTE, with its permissions."""
+        self.run(["sh", "-c", f"cat > {shlex.quote(remote)}"], stdin=local.read_bytes(), check=True)
+        self.run(["chmod", f"{local.stat().st_mode & 0o777:o}", remote], check=True)
+
+    def insmod(self, module: Path, *parameters: str, timeout: float = COMMAND_SECONDS) -> Result:
+        """Load MODULE, a file of ours. A module refused is a Result, with the kernel's reason in its log."""
+        remote = f"/tmp/{module.name}"
+        self.put(module, remote)
+        return self.run(["insmod", remote, *parameters], timeout)
+
+    def rmmod(self, name: str, timeout: float = COMMAND_SECONDS) -> Result:
+        """Unload the module NAME."""
+        return self.run(["rmmod", name], timeout)
+
+    def kmsg(self, first: int = 0) -> str:
+        """The kernel's log from record FIRST, as /dev/kmsg gives it (Documentation/ABI/testing/dev-kmsg).
+
+        A record that was overwritten before it was read is missing: the sequence numbers show it.
+        """
+        result = self.run(["kmsg", str(first)])
+        if result.status not in (0, OVERWRITTEN):
+            raise InfrastructureError(f"the guest's log cannot be read: {result.stderr.strip()}")
+        return result.stdout
+
+    def read(self, path: str) -> str:
+        """What the guest's file PATH holds."""
+        return self.run(["cat", path], check=True).stdout
+
+    def taint(self) -> int:
+        """The kernel's taint word (Documentation/admin-guide/tainted-kernels.rst)."""
+        return int(self.read("/proc/sys/kernel/tainted"))
+
+    def release(self) -> str:
+        """The running kernel's release, as uname -r gives it."""
+        return self.read("/proc/sys/kernel/osrelease").strip()
+
+    def build_id(self) -> str:
+        """The running kernel's build id, in hexadecimal digits."""
+        dump = self.run(["hexdump", "-ve", '1/1 "%02x"', "/sys/kernel/notes"], check=True).stdout
+        return build_id(bytes.fromhex(dump))
+
+    @contextmanager
+    def _channel(self) -> Iterator[paramiko.Channel]:
+        try:
+            channel = self._transport.open_session(timeout=CONNECT_SECONDS)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            self.machine.check()
+            raise self.machine.hung(f"the guest does not answer any more: {error}") from error
+        with channel:
+            yield channel
+
+
+class _Watch:
+    """The eyes on a guest while COMMAND runs in it: raises when it is dead, stuck or out of time."""
+
+    def __init__(self, guest: Guest, command: str, timeout: float) -> None:
+        self._guest = guest
+        self._command = command
+        self._timeout = timeout
+        self._begun = self._asked = time.monotonic()
+        self._question: threading.Thread | None = None
+        self._stuck: float | None = None
+
+    def look(self) -> None:
+        """Raise GuestDied, GuestHung or InfrastructureError if there is reason to."""
+        machine, now = self._guest.machine, time.monotonic()
+        machine.check()
+        if machine.lockup:
+            self._stuck = self._stuck or now
+            if now - self._stuck > LOCKUP_GRACE:
+                raise machine.hung(f"'{self._command}' does not end: {machine.lockup}")
+        if self._silence(now) > SILENCE_SECONDS:
+            raise machine.hung(f"the guest did not answer for {SILENCE_SECONDS:.0f} s during '{self._command}'")
+        if now - self._begun > self._timeout:
+            raise machine.hung(f"'{self._command}' did not end within {self._timeout:.0f} s")
+
+    def _silence(self, now: float) -> float:
+        """Seconds that the ssh server has owed an answer; puts it a question every now and then."""
+        if self._question and self._question.is_alive():
+            return now - self._asked
+        if now - self._asked > QUESTION_SECONDS:
+            self._asked = now
+            self._question = threading.Thread(target=self._ask, daemon=True)
+            self._question.start()
+        return 0.0
+
+    def _ask(self) -> None:
+        """Any unknown request does: RFC 4254, section 4, has the server refuse it."""
+        with suppress(paramiko.SSHException, OSError, EOFError):
+            self._guest._transport.global_request("keepalive@kernelgate")
+
+
+@contextmanager
+def connect(machine: Machine, key: Key) -> Iterator[Guest]:
+    """The user space of MACHINE; the connection is closed with the context.
+
+    Raises GuestDied, GuestHung or InfrastructureError when it does not answer.
+    """
+    transport = _transport(machine, key)
+    try:
+        yield Guest(machine, transport)
+    finally:
+        transport.close()
+
+
+def _transport(machine: Machine, key: Key) -> paramiko.Transport:
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            return _handshake(machine, key, max(1.0, deadline - time.monotonic()))
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            machine.check()
+            if time.monotonic() > deadline:
+                raise machine.hung(f"the guest's ssh server does not answer: {error}") from error
+            time.sleep(POLL_SECONDS)
+
+
+def _handshake(machine: Machine, key: Key, timeout: float) -> paramiko.Transport:
+    transport = paramiko.Transport(socket.create_connection(("127.0.0.1", machine.ssh_port), timeout))
+    try:
+        transport.banner_timeout = transport.auth_timeout = timeout
+        options = transport.get_security_options()
+        options.kex, options.ciphers, options.digests, options.key_types = KEX, CIPHERS, DIGESTS, KEY_TYPES
+        transport.start_client(timeout=timeout)
+        transport.auth_publickey("root", key.private)
+    except BaseException:
+        transport.close()
+        raise
+    return transport
+
+
+def _feed(channel: paramiko.Channel, stdin: bytes, watch: _Watch) -> None:
+    channel.settimeout(POLL_SECONDS)
+    while stdin:
+        try:
+            stdin = stdin[channel.send(stdin) :]
+        except TimeoutError:
+            watch.look()
+    channel.shutdown_write()
+
+
+def _collect(channel: paramiko.Channel, watch: _Watch) -> tuple[str, str]:
+    """What CHANNEL's program prints on its two outputs until it has ended."""
+    out, err = bytearray(), bytearray()
+    ended = False
+    while not ended:
+        ended = channel.status_event.wait(POLL_SECONDS) and bool(channel.eof_received or channel.closed)
+        while channel.recv_ready():
+            out += channel.recv(CHUNK)
+        while channel.recv_stderr_ready():
+            err += channel.recv_stderr(CHUNK)
+        watch.look()
+    return out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def build_id(notes: bytes) -> str:
+    """The build id in NOTES, ELF notes as /sys/kernel/notes has them (elf(5)): NT_GNU_BUILD_ID, 3, of "GNU".
+
+    Raises InfrastructureError when there is none: a kernel linked without --build-id.
+    """
+    at = 0
+    while at + 12 <= len(notes):
+        name_size, size, kind = struct.unpack_from("<III", notes, at)
+        name = notes[at + 12 : at + 12 + name_size]
+        start = at + 12 + _aligned(name_size)
+        if kind == 3 and name == b"GNU\0":
+            return notes[start : start + size].hex()
+        at = start + _aligned(size)
+    raise InfrastructureError("the running kernel has no build id")
+
+
+def _aligned(size: int) -> int:
+    return (size + 3) // 4 * 4
