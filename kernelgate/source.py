@@ -197,19 +197,9 @@ def _directory(base: str, path: Path, cache: Cache, report: Report) -> SourceTre
         tree.mkdir()
         listing = tree.parent / "listing"
         listing.write_bytes(b"\0".join(os.fsencode(name) for name in names))
-        pack = [
-            "tar",
-            "-C",
-            path,
-            "--null",
-            "--verbatim-files-from",
-            "--no-recursion",
-            "-T",
-            listing,
-            "-c",
-        ]
         report(Step(f"copy {path}"))
-        pipe(pack, ["tar", "-C", tree, "-x"])
+        exactly = ["--null", "--verbatim-files-from", "--no-recursion"]
+        pipe(["tar", "-C", path, *exactly, "-T", listing, "-c"], ["tar", "-C", tree, "-x"])
         listing.unlink()
 
     imported = _imported(base, f"{lineage}-{digest}", f"{version}-dir{digest}", unpack, cache, report)
@@ -270,9 +260,8 @@ def _revision(base: str, cache: Cache, report: Report) -> SourceTree:
 
     def unpack(tree: Path) -> None:
         tree.mkdir()
-        pack = ["git", "-C", str(path), "archive", "--format=tar", commit]
         report(Step(f"read {base}"))
-        pipe(pack, ["tar", "-C", tree, "-x"])
+        pipe(["git", "-C", path, "archive", "--format=tar", commit], ["tar", "-C", tree, "-x"])
 
     return _imported(base, f"git-{commit[:12]}", f"git{commit[:12]}", unpack, cache, report)
 

@@ -15,7 +15,7 @@ from kernelgate.errors import UserError
 HEADERS = ("include/linux/page_ref.h", "include/linux/page-flags.h")
 
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
-_FROZEN_BIT = re.compile(r"^[ \t]*#[ \t]*define[ \t]+PAGEREF_FROZEN_BIT\b", re.MULTILINE)
+_FROZEN_BIT = re.compile(r"#[ \t]*define[ \t]+PAGEREF_FROZEN_BIT\b|\bPAGEREF_FROZEN_BIT\s*=[^=]")
 _ADD_UNLESS_FROZEN = re.compile(r"\bpage_ref_add_unless_frozen\s*\([^;{)]*\)\s*\{")
 
 
