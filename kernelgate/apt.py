@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
 from pathlib import Path
@@ -54,33 +55,35 @@ def mirrors(index_uris: str) -> Mirrors:
     return Mirrors(archive[0], security[0] if security else None)
 
 
-def sources_list(found: Mirrors, keyring: Path | None) -> str:
-    """The sources.list of all SUITES that FOUND has a place for."""
+def sources_list(
+    found: Mirrors, keyring: Path | None, suites: Sequence[str] = SUITES, architecture: str = "amd64"
+) -> str:
+    """The sources.list of all of SUITES that FOUND has a place for."""
     trust = f" signed-by={keyring}" if keyring else ""
     lines = []
-    for suite in SUITES:
+    for suite in suites:
         site = found.security if suite.endswith("-security") else found.archive
         if site is not None:
-            lines.append(f"deb [arch=amd64{trust}] {site} {suite} main\n")
+            lines.append(f"deb [arch={architecture}{trust}] {site} {suite} main\n")
     return "".join(lines)
 
 
 class Apt:
-    """A private apt whose whole state is FOLDER.
+    """A private apt whose whole state is FOLDER, for Debian's ARCHITECTURE.
 
     Raises UserError when the system has no apt, or one that knows no Debian mirror.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, suites: Sequence[str] = SUITES, architecture: str = "amd64") -> None:
         if shutil.which("apt-get") is None:
             raise UserError("this system has no apt: name a tarball, a directory or git:PATH@REV as base")
         self.folder = folder
-        self._options = _options(folder)
+        self._options = _options(folder, architecture)
         for name in ("lists/partial", "cache/archives/partial"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / "status").touch()
         configured = run(["apt-get", "--print-uris", "update"]).stdout
-        (folder / "sources.list").write_text(sources_list(mirrors(configured), _keyring()))
+        (folder / "sources.list").write_text(sources_list(mirrors(configured), _keyring(), suites, architecture))
 
     def update(self) -> None:
         """Fetch the package lists anew; a suite that the mirror lacks is passed over.
@@ -123,13 +126,25 @@ class Apt:
         except StopIteration:
             raise InfrastructureError(f"{package} {version} did not arrive: {_complaint(complaint)}") from None
 
+    def download_all(self, packages: Sequence[str]) -> list[Path]:
+        """Fetch PACKAGES and all that they depend on, and return the .debs.
+
+        Nothing counts as installed here, so that the answer is complete.
+        Raises InfrastructureError when one of them does not arrive.
+        """
+        wanted = ["install", "--download-only", "--no-install-recommends", *packages]
+        result = run(["apt-get", *self._options, "-q", "-y", *wanted], check=False)
+        if result.status:
+            raise InfrastructureError(f"{', '.join(packages)} did not arrive: {_complaint(result.stderr)}")
+        return sorted((self.folder / "cache/archives").glob("*.deb"))
+
     def _size(self, package: str, version: str) -> int | None:
         shown = run(["apt-cache", *self._options, "show", f"{package}={version}"], check=False).stdout
         size = re.search(r"^Size: (\d+)$", shown, re.MULTILINE)
         return int(size[1]) // 1_000_000 if size else None
 
 
-def _options(folder: Path) -> list[str]:
+def _options(folder: Path, architecture: str) -> list[str]:
     settings = {
         "Dir::Etc::SourceList": folder / "sources.list",
         "Dir::Etc::SourceParts": "/dev/null",
@@ -138,7 +153,8 @@ def _options(folder: Path) -> list[str]:
         "Dir::State::Lists": folder / "lists",
         "Dir::State::status": folder / "status",
         "Dir::Cache": folder / "cache",
-        "APT::Architecture": "amd64",  # linux-source is the same for all
+        "APT::Architecture": architecture,
+        "APT::Architectures": architecture,
         "APT::Sandbox::User": "root",  # _apt may not write where we are
         "APT::Get::AllowUnauthenticated": "false",
         "Acquire::AllowInsecureRepositories": "false",

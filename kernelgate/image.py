@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The guest's root file system: an initramfs from Debian packages, by the recipe in images/.
+
+It is not compressed: an emulated CPU takes longer to unpack it than QEMU to load it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from kernelgate.apt import Apt
+from kernelgate.cache import Cache
+from kernelgate.command import find, run
+from kernelgate.errors import InfrastructureError, UserError, unknown
+from kernelgate.progress import Report, Step
+
+RECIPE = Path(__file__).resolve().parent.parent / "images"
+INITRAMFS = "initramfs.cpio"
+PACKAGES = "packages.txt"
+"""Beside the initramfs: the exact packages that it was made of."""
+VERSION = "1"
+"""Raise it when this module makes another image of the same recipe."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One architecture's names: Debian's, the compiler's prefix and Debian's package of the compiler."""
+
+    debian: str
+    triplet: str
+    compiler: str
+
+
+TARGETS: Mapping[str, Target] = MappingProxyType(
+    {
+        "x86_64": Target("amd64", "x86_64-linux-gnu", "gcc"),
+        "arm64": Target("arm64", "aarch64-linux-gnu", "gcc-aarch64-linux-gnu"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """images/recipe.toml, which says what each field is."""
+
+    suites: tuple[str, ...]
+    packages: tuple[str, ...]
+    programs: tuple[str, ...]
+    folders: tuple[str, ...]
+    files: Mapping[str, str]
+
+
+def recipe(folder: Path = RECIPE) -> Recipe:
+    """The recipe in FOLDER. Raises UserError when it cannot be understood."""
+    try:
+        data = tomllib.loads((folder / "recipe.toml").read_text())
+        words = {name: tuple(data[name]) for name in ("suites", "packages", "programs", "folders")}
+        return Recipe(**words, files=MappingProxyType(data["files"]))
+    except (KeyError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{folder / 'recipe.toml'}: {error}: see the comments in the file") from None
+
+
+def make(arch: str, cache: Cache, report: Report) -> Path:
+    """The initramfs of ARCH, without a key; made once for each state of images/, then of the cache.
+
+    Raises UserError for an unknown architecture, InfrastructureError when the
+    packages cannot be had or a program is missing, CommandError when one of
+    images/programs/ does not compile.
+    """
+    if arch not in TARGETS:
+        raise unknown("architecture", arch, TARGETS)
+    key = f"{arch}-{fingerprint(RECIPE)}"
+    return cache.publish("image", key, lambda place: _make(TARGETS[arch], place, report)) / INITRAMFS
+
+
+def fingerprint(folder: Path) -> str:
+    """A name for the contents of FOLDER, the names of its files included."""
+    digest = hashlib.sha256(VERSION.encode())
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)}\0{path.stat().st_mode & 0o111}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def with_key(initramfs: Path, public_key: str, target: Path) -> Path:
+    """Write INITRAMFS to TARGET with PUBLIC_KEY (a line of authorized_keys) as root's, and return TARGET.
+
+    The kernel unpacks archives that follow each other as one
+    (Documentation/driver-api/early-userspace/buffer-format.rst).
+    """
+    with tempfile.TemporaryDirectory(dir=target.parent) as place:
+        keys = Path(place) / "root/.ssh/authorized_keys"
+        keys.parent.mkdir(parents=True)
+        keys.write_text(public_key + "\n")
+        keys.chmod(0o600)  # dropbear passes over a file that others may write
+        segment = Path(place) / "segment"
+        _pack(Path(place), segment, [Path("root/.ssh/authorized_keys")])
+        target.write_bytes(initramfs.read_bytes() + segment.read_bytes())
+    return target
+
+
+def _make(target: Target, place: Path, report: Report) -> None:
+    contents = recipe()
+    with tempfile.TemporaryDirectory(dir=place) as name:
+        work = Path(name)
+        report(Step(f"fetch the guest's packages ({target.debian})"))
+        debs = _fetch(target, contents, work / "apt")
+        for deb in debs:
+            run(["dpkg-deb", "-x", deb, work / "packages"])
+        report(Step(f"make the guest's image ({target.debian})"))
+        root = work / "root"
+        _lay_out(contents, work / "packages", root)
+        _compile(target, root / "bin")
+        _pack(root, place / INITRAMFS, sorted(path.relative_to(root) for path in root.rglob("*")))
+        (place / PACKAGES).write_text("".join(f"{deb.stem}\n" for deb in debs))
+
+
+def _fetch(target: Target, contents: Recipe, folder: Path) -> list[Path]:
+    apt = Apt(folder, contents.suites, target.debian)
+    apt.update()
+    return apt.download_all(contents.packages)
+
+
+def _lay_out(contents: Recipe, packages: Path, root: Path) -> None:
+    for folder in ("bin", "lib", *contents.folders):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for private in ("root", "root/.ssh"):  # dropbear refuses keys that others could write
+        (root / private).chmod(0o700)
+    for name, text in contents.files.items():
+        (root / name).write_text(text)
+    _copy(RECIPE / "init", root / "init")
+    for program in contents.programs:
+        _copy(packages / program, root / program)
+        for library, place in libraries(packages, packages / program).items():
+            _copy(library, root / place)
+
+
+def libraries(packages: Path, program: Path) -> dict[Path, str]:
+    """The shared libraries that PROGRAM needs, themselves needed ones included, and where the guest wants them.
+
+    The loader is wanted where the program says (PT_INTERP), all else is found in /lib (ld.so(8)).
+    Raises InfrastructureError when one is in none of the PACKAGES.
+    """
+    found: dict[Path, str] = {}
+    waiting = [program]
+    while waiting:
+        described = run(["readelf", "--wide", "--dynamic", "--program-headers", waiting.pop()]).stdout
+        for path in re.findall(r"program interpreter: /(\S+)\]", described):
+            found[_library(packages, Path(path).name)] = path
+        for name in re.findall(r"\(NEEDED\).*\[(.+)\]", described):
+            library = _library(packages, name)
+            if library not in found:
+                found[library] = f"lib/{name}"
+                waiting.append(library)
+    return found
+
+
+def _library(packages: Path, name: str) -> Path:
+    for folder in ("lib", "usr/lib", "lib64"):
+        for path in sorted((packages / folder).rglob(name)):
+            return path
+    raise InfrastructureError(f"the guest's packages lack the library {name}: add its package to images/recipe.toml")
+
+
+def _compile(target: Target, folder: Path) -> None:
+    compiler = find(f"{target.triplet}-gcc", target.compiler)
+    for source in sorted((RECIPE / "programs").glob("*.c")):
+        run([compiler, "-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-o", folder / source.stem, source])
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, target)
+    target.chmod(0o755)
+
+
+def _pack(root: Path, target: Path, paths: Iterable[Path]) -> None:
+    """Write PATHS of the folder ROOT to the cpio archive TARGET, all owned by the guest's root."""
+    names = "".join(f"{path}\0" for path in paths)
+    options = ["--create", "--null", "--quiet", "--format=newc", "--owner=+0:+0", "--reproducible"]
+    run([find("cpio", "cpio"), *options, f"--file={target}"], cwd=root, stdin=names)
