@@ -108,10 +108,9 @@ class Cache:
             raise UserError(f"{self.root} is not a folder: name one with --cache")
         with _disk_errors():
             self.root.mkdir(parents=True, exist_ok=True)
+            self._refuse_strangers(marker)
             with self._housekeeping():
-                strangers = [path for path in self.root.iterdir() if path.name not in _OWN_FILES]
-                if not marker.exists() and strangers:
-                    raise UserError(f"{self.root} is not a cache of this project: name an empty folder with --cache")
+                self._refuse_strangers(marker)
                 if not marker.exists():
                     draft = self.root / "LAYOUT.draft"
                     draft.write_text(LAYOUT)
@@ -120,6 +119,10 @@ class Cache:
         found = marker.read_text().strip()
         if found != LAYOUT:
             raise UserError(f"{self.root} has layout {found}, this project needs {LAYOUT}: remove that folder")
+
+    def _refuse_strangers(self, marker: Path) -> None:
+        if not marker.exists() and any(path.name not in _OWN_FILES for path in self.root.iterdir()):
+            raise UserError(f"{self.root} is not a cache of this project: name an empty folder with --cache")
 
     def _housekeeping(self) -> filelock.BaseFileLock:
         """The lock for moments in which no temporary folder may come or be judged abandoned."""
@@ -177,7 +180,7 @@ def _disk_errors() -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
         raise InfrastructureError(
-            f"{error.filename}: {error.strerror}: free some space or name another --cache"
+            f"{error.filename or 'the cache'}: {error.strerror}: free some space or name another --cache"
         ) from None
 
 

@@ -156,7 +156,7 @@ def start(
     child = subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", "--", *words],
         cwd=cwd,
-        env={**os.environ, **(env or {})},
+        env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},  # we read what they print
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
