@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The cache stays whole whatever happens: real processes, really killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from kernelgate.cache import LAYOUT, Cache
+from kernelgate.command import run
+from kernelgate.errors import InfrastructureError, UserError
+
+SLOW_MAKER = """
+import sys, time
+from pathlib import Path
+from kernelgate.cache import Cache
+
+root, log, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+
+def make(place):
+    (place / "first").write_text("half\\n")
+    with log.open("a") as file:
+        file.write("made\\n")
+    time.sleep(seconds)
+    (place / "last").write_text("whole\\n")
+
+Cache(root).publish("trees", "key", make)
+"""
+
+DEADLINE_SECONDS = 20.0
+
+
+def maker(root: Path, log: Path, seconds: float) -> subprocess.Popen[bytes]:
+    """A process that takes SECONDS to make the entry trees/key, and notes in LOG that it began."""
+    return python(SLOW_MAKER, [str(root), str(log), str(seconds)])
+
+
+def python(program: str, args: Sequence[str]) -> subprocess.Popen[bytes]:
+    project = Path(__file__).parents[2]
+    return subprocess.Popen([sys.executable, "-c", program, *args], env={**os.environ, "PYTHONPATH": str(project)})
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.01)
+
+
+def whole(place: Path) -> None:
+    (place / "first").write_text("half\n")
+    (place / "last").write_text("whole\n")
+
+
+def fail(_place: Path) -> None:
+    raise AssertionError("made again")
+
+
+def test_publish_makes_an_entry_once(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    path = cache.publish("trees", "key", whole)
+    assert (path / "last").read_text() == "whole\n"
+    assert cache.publish("trees", "key", fail) == path
+
+
+def test_publish_leaves_nothing_of_a_maker_that_raised(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+
+    def half(place: Path) -> None:
+        (place / "first").write_text("half\n")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.publish("trees", "key", half)
+    assert not (cache.root / "trees/key").exists()
+    assert list((cache.root / "tmp").iterdir()) == []
+
+
+def test_publish_after_its_maker_was_killed(tmp_path: Path) -> None:
+    root, log = tmp_path / "cache", tmp_path / "log"
+    child = maker(root, log, 60)
+    wait_for(log)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert not (root / "trees/key").exists()
+    assert len([path for path in (root / "tmp").iterdir() if path.is_dir()]) == 1
+
+    cache = Cache(root)
+    assert list((root / "tmp").iterdir()) == []
+    path = cache.publish("trees", "key", whole)
+    assert (path / "last").read_text() == "whole\n"
+
+
+def test_opening_spares_what_a_living_run_makes(tmp_path: Path) -> None:
+    root, log = tmp_path / "cache", tmp_path / "log"
+    child = maker(root, log, 1)
+    wait_for(log)
+    Cache(root)
+    assert child.wait(DEADLINE_SECONDS) == 0
+    assert (root / "trees/key/last").read_text() == "whole\n"
+
+
+def test_two_processes_make_an_entry_once(tmp_path: Path) -> None:
+    root, log = tmp_path / "cache", tmp_path / "log"
+    children = [maker(root, log, 0.5) for _ in range(2)]
+    assert [child.wait(DEADLINE_SECONDS) for child in children] == [0, 0]
+    assert log.read_text() == "made\n"
+    assert (root / "trees/key/last").read_text() == "whole\n"
+
+
+def test_a_workplace_is_for_one_at_a_time_and_keeps_its_files(tmp_path: Path) -> None:
+    program = """
+import sys, time
+from pathlib import Path
+from kernelgate.cache import Cache
+with Cache(Path(sys.argv[1])).workplace("build", "key") as folder:
+    before = (folder / "count").read_text() if (folder / "count").exists() else "0"
+    time.sleep(0.3)
+    (folder / "count").write_text(str(int(before) + 1))
+"""
+    root = tmp_path / "cache"
+    children = [python(program, [str(root)]) for _ in range(3)]
+    assert [child.wait(DEADLINE_SECONDS) for child in children] == [0, 0, 0]
+    assert (root / "build/key/count").read_text() == "3"
+
+
+def test_entries_are_listed_the_least_recently_used_first(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    for key in ("old", "new"):
+        cache.publish("trees", key, whole)
+    os.utime(cache.root / "trees/old/.used", (1000, 1000))
+    assert [entry.key for entry in cache.entries()] == ["old", "new"]
+    assert cache.entries()[0].last_used == 1000
+
+    cache.used(cache.root / "trees/old")
+    assert [entry.key for entry in cache.entries()] == ["new", "old"]
+
+
+def test_an_entry_shares_the_size_of_hard_links(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    size = 1 << 20
+
+    def big(place: Path) -> None:
+        (place / "file").write_bytes(os.urandom(size))
+
+    original = cache.publish("trees", "original", big)
+    assert cache.entries()[0].size() == pytest.approx(size, abs=16384)
+    cache.publish("trees", "copy", lambda place: (place / "file").hardlink_to(original / "file"))
+    assert [entry.size() for entry in cache.entries()] == pytest.approx([size / 2, size / 2], abs=16384)
+
+
+def test_remove(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    cache.publish("trees", "key", whole)
+    entry = cache.entries()[0]
+    cache.remove(entry)
+    cache.remove(entry)  # another run may be quicker
+    assert cache.entries() == []
+    assert not (cache.root / "trees/key").exists()
+
+
+def test_a_cache_of_an_older_layout_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "LAYOUT").write_text("0")
+    with pytest.raises(UserError, match=f"has layout 0, this project needs {LAYOUT}: remove"):
+        Cache(tmp_path)
+
+
+def test_a_folder_of_something_else_is_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("dear")
+    with pytest.raises(UserError, match="is not a cache"):
+        Cache(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["thesis.tex"]
+
+
+def test_a_file_is_no_cache(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is not a folder"):
+        Cache(tmp_path / "file")
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+
+    def fill(place: Path) -> None:
+        with Path("/dev/full").open("w") as full:
+            full.write("x" * 100_000)
+
+    with pytest.raises(InfrastructureError, match=r"^the cache: No space left on device: free some space") as caught:
+        cache.publish("trees", "key", fill)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_that_a_program_met_is_told_in_one_line(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+
+    def fill(_place: Path) -> None:
+        run(["dd", "if=/dev/zero", "of=/dev/full", "count=1"])
+
+    with pytest.raises(InfrastructureError, match=r"^dd: no space left: free some") as caught:
+        cache.publish("trees", "key", fill)
+    assert "\n" not in str(caught.value)
