@@ -9,8 +9,13 @@
 #ifndef KG_COMPAT_H
 #define KG_COMPAT_H
 
+#include <linux/gfp.h>
 #include <linux/mm.h>
+#include <linux/nodemask.h>
 #include <linux/page_ref.h>
+#ifdef KG_HAVE_PAGE_FRAG_CACHE_H
+#include <linux/page_frag_cache.h>
+#endif
 
 /*
  * The conditional get. Renamed by the first patch of the frozen-bit series; up
@@ -27,13 +32,104 @@ static inline bool kg_try_add(struct page *page, int nr)
 #endif
 }
 
-/* Are slab pages allocated without a reference (6.14), or with one? */
-static inline bool kg_slab_is_frozen(void)
+/* The largest order of a page allocation; until 6.3 MAX_ORDER was one more. */
+#if defined(MAX_PAGE_ORDER)
+#define KG_MAX_ORDER	MAX_PAGE_ORDER
+#else
+#define KG_MAX_ORDER	(pageblock_order < 10 ? pageblock_order : 10)
+#endif
+
+/* Can pages be allocated without a reference (since 6.14)? */
+static inline bool kg_has_frozen_alloc(void)
 {
 #ifdef KG_HAVE_FROZEN_ALLOC
 	return true;
 #else
 	return false;
+#endif
+}
+
+/* Slab came to use that in the same release. */
+static inline bool kg_slab_is_frozen(void)
+{
+	return kg_has_frozen_alloc();
+}
+
+/* __alloc_frozen_pages_noprof() got allocation flags in 7.3; 0 is the default. */
+#ifdef KG_HAVE_ALLOC_FLAGS
+typedef struct page *(*kg_alloc_frozen_node_fn)(gfp_t gfp, unsigned int order, int nid,
+						nodemask_t *nodes, unsigned int flags);
+#define kg_call_alloc_frozen(call, gfp, order, nid)	((call)(gfp, order, nid, NULL, 0))
+#else
+typedef struct page *(*kg_alloc_frozen_node_fn)(gfp_t gfp, unsigned int order, int nid,
+						nodemask_t *nodes);
+#define kg_call_alloc_frozen(call, gfp, order, nid)	((call)(gfp, order, nid, NULL))
+#endif
+
+/* Fill the array; returns how many pages it got. Renamed in 6.14. */
+static inline unsigned long kg_alloc_bulk(gfp_t gfp, int nr, struct page **pages)
+{
+#ifdef KG_HAVE_BULK_ARRAY
+	return alloc_pages_bulk_array(gfp, nr, pages);
+#else
+	return alloc_pages_bulk(gfp, nr, pages);
+#endif
+}
+
+/* An allocation that takes no lock; NULL where there is none (before 6.15). */
+static inline struct page *kg_alloc_nolock(int nid, unsigned int order)
+{
+#if defined(KG_HAVE_NOLOCK_GFP)
+	return alloc_pages_nolock(0, nid, order);
+#elif defined(KG_HAVE_NOLOCK)
+	return alloc_pages_nolock(nid, order);
+#else
+	return NULL;
+#endif
+}
+
+static inline bool kg_has_alloc_nolock(void)
+{
+#ifdef KG_HAVE_NOLOCK
+	return true;
+#else
+	return false;
+#endif
+}
+
+/* The cache gives back its own references; before 6.10 callers did that by hand. */
+static inline void kg_page_frag_cache_drain(struct page_frag_cache *cache)
+{
+#ifdef KG_HAVE_PAGE_FRAG_CACHE_DRAIN
+	page_frag_cache_drain(cache);
+#else
+	__page_frag_cache_drain(virt_to_head_page(cache->va), cache->pagecnt_bias);
+#endif
+}
+
+/* A range of frozen pages, and its way back. Public since 7.0, if configured. */
+static inline bool kg_has_contig_frozen(void)
+{
+#if defined(KG_HAVE_CONTIG_FROZEN) && defined(CONFIG_CONTIG_ALLOC)
+	return true;
+#else
+	return false;
+#endif
+}
+
+static inline struct page *kg_alloc_contig_frozen(unsigned long nr, gfp_t gfp, int nid)
+{
+#if defined(KG_HAVE_CONTIG_FROZEN) && defined(CONFIG_CONTIG_ALLOC)
+	return alloc_contig_frozen_pages(nr, gfp, nid, NULL);
+#else
+	return NULL;
+#endif
+}
+
+static inline void kg_free_contig_frozen(struct page *page, unsigned long nr)
+{
+#if defined(KG_HAVE_CONTIG_FROZEN) && defined(CONFIG_CONTIG_ALLOC)
+	free_contig_frozen_range(page_to_pfn(page), nr);
 #endif
 }
 

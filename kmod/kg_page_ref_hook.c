@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What another CPU may do in the middle of a get or a put, done there each time.
+ *
+ * With the frozen bit a last put is two atomic operations, "count down" and "if
+ * still zero, freeze", and a failed get is "count up" and "if beyond the limit,
+ * reset". The second one is a compare-and-exchange. It is replaced below, before
+ * page_ref.h is read, by one that first lets an intruder act: so the header's
+ * own code is tested, in an order that a race would hit once in a long while.
+ *
+ * Kernels that do it in one operation never call the intruder; what they promise
+ * for the same sequence of calls is stated, too.
+ */
+#include <linux/atomic.h>
+
+#ifdef _LINUX_PAGE_REF_H
+#error "page_ref.h was read before its atomic operations were replaced"
+#endif
+
+/* The count that is watched, and what to do when it is about to be exchanged. */
+static atomic_t *kg_hooked;
+static void (*kg_intruder)(void);
+static int kg_intrusions;
+
+static void kg_hook(const atomic_t *count)
+{
+	if (count != kg_hooked)
+		return;
+	/* Once: the intruder uses the same functions. */
+	kg_hooked = NULL;
+	kg_intrusions++;
+	kg_intruder();
+}
+
+#define KG_HOOKED(function, v, ...) \
+	({ atomic_t *kg_v = (v); kg_hook(kg_v); function(kg_v, __VA_ARGS__); })
+
+#define atomic_cmpxchg(v, ...)		KG_HOOKED(atomic_cmpxchg, v, __VA_ARGS__)
+#define atomic_cmpxchg_acquire(v, ...)	KG_HOOKED(atomic_cmpxchg_acquire, v, __VA_ARGS__)
+#define atomic_cmpxchg_release(v, ...)	KG_HOOKED(atomic_cmpxchg_release, v, __VA_ARGS__)
+#define atomic_cmpxchg_relaxed(v, ...)	KG_HOOKED(atomic_cmpxchg_relaxed, v, __VA_ARGS__)
+#define atomic_try_cmpxchg(v, ...)	KG_HOOKED(atomic_try_cmpxchg, v, __VA_ARGS__)
+#define atomic_try_cmpxchg_acquire(v, ...) KG_HOOKED(atomic_try_cmpxchg_acquire, v, __VA_ARGS__)
+#define atomic_try_cmpxchg_release(v, ...) KG_HOOKED(atomic_try_cmpxchg_release, v, __VA_ARGS__)
+#define atomic_try_cmpxchg_relaxed(v, ...) KG_HOOKED(atomic_try_cmpxchg_relaxed, v, __VA_ARGS__)
+
+#include <kunit/test.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+
+#include "compat.h"
+#include "expect.h"
+#include "kg.h"
+
+/* The page that the intruder acts on, and what its calls returned. */
+static struct page *kg_page;
+static bool kg_intruder_got;
+static bool kg_intruder_put_last;
+
+static void kg_intruder_gets(void)
+{
+	kg_intruder_got = get_page_unless_zero(kg_page);
+}
+
+static void kg_intruder_gets_and_puts(void)
+{
+	kg_intruder_got = get_page_unless_zero(kg_page);
+	if (kg_intruder_got)
+		kg_intruder_put_last = put_page_testzero(kg_page);
+}
+
+static void kg_intruder_gets_twice_and_puts_once(void)
+{
+	kg_intruder_gets();
+	if (kg_intruder_got)
+		kg_intruder_got = get_page_unless_zero(kg_page);
+	if (kg_intruder_got)
+		kg_intruder_put_last = put_page_testzero(kg_page);
+}
+
+static void kg_intruder_unfreezes(void)
+{
+	page_ref_unfreeze(kg_page, 3);
+}
+
+/* Watch the count of a new page, and let @intruder in at its next exchange. */
+static struct page *kg_new_hooked_page(struct kunit *test, void (*intruder)(void))
+{
+	struct page *page = alloc_page(GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	kg_page = page;
+	kg_intruder = intruder;
+	kg_intruder_got = false;
+	kg_intruder_put_last = false;
+	kg_intrusions = 0;
+	kg_hooked = &page->_refcount;
+	return page;
+}
+
+static void kg_release_hooked(struct page *page)
+{
+	kg_hooked = NULL;
+	kg_release(page, 0);
+}
+
+static void get_inside_last_put_takes_page_over(struct kunit *test)
+{
+	struct page *page = kg_new_hooked_page(test, kg_intruder_gets);
+	bool last = put_page_testzero(page);
+
+	KUNIT_EXPECT_EQ(test, kg_intrusions, kg_expect.put_in_two_steps ? 1 : 0);
+	if (!kg_intrusions)
+		kg_intruder_gets();
+
+	/* Either the put was the last one, or the page is the getter's. */
+	KUNIT_EXPECT_NE(test, last, kg_intruder_got);
+	KUNIT_EXPECT_EQ(test, kg_intruder_got, kg_expect.put_in_two_steps);
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), kg_intruder_got ? 1 : 0);
+	if (kg_intruder_got) {
+		KUNIT_EXPECT_TRUE(test, put_page_testzero(page));
+		KUNIT_EXPECT_EQ(test, kg_raw(page), kg_expect.frozen);
+	}
+	kg_release_hooked(page);
+}
+
+static void get_inside_last_sub_takes_page_over(struct kunit *test)
+{
+	struct page *page = kg_new_hooked_page(test, kg_intruder_gets);
+	bool last;
+
+	page_ref_add(page, 6);
+	last = page_ref_sub_and_test(page, 7);
+
+	KUNIT_EXPECT_EQ(test, kg_intrusions, kg_expect.put_in_two_steps ? 1 : 0);
+	KUNIT_EXPECT_NE(test, last, kg_intruder_got);
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), kg_intruder_got ? 1 : 0);
+	if (kg_intruder_got)
+		KUNIT_EXPECT_TRUE(test, put_page_testzero(page));
+	KUNIT_EXPECT_EQ(test, kg_raw(page), kg_expect.frozen);
+	kg_release_hooked(page);
+}
+
+static void put_that_is_not_last_has_no_window(struct kunit *test)
+{
+	struct page *page = kg_new_hooked_page(test, kg_intruder_gets);
+
+	page_ref_inc(page);
+	KUNIT_EXPECT_FALSE(test, put_page_testzero(page));
+	KUNIT_EXPECT_EQ(test, kg_intrusions, 0);
+	KUNIT_EXPECT_EQ(test, kg_raw(page), 1U);
+	kg_release_hooked(page);
+}
+
+static void get_and_put_inside_last_put_free_page_once(struct kunit *test)
+{
+	struct page *page = kg_new_hooked_page(test, kg_intruder_gets_and_puts);
+	bool last = put_page_testzero(page);
+
+	KUNIT_EXPECT_EQ(test, kg_intrusions, kg_expect.put_in_two_steps ? 1 : 0);
+	KUNIT_EXPECT_EQ(test, kg_intruder_got, kg_expect.put_in_two_steps);
+	KUNIT_EXPECT_EQ_MSG(test, last + kg_intruder_put_last, 1,
+			    "%d of two puts say that they were the last",
+			    last + kg_intruder_put_last);
+	KUNIT_EXPECT_TRUE(test, kg_is_frozen(kg_raw(page)));
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 0);
+	KUNIT_EXPECT_FALSE(test, get_page_unless_zero(page));
+	kg_release_hooked(page);
+}
+
+static void two_gets_and_a_put_inside_last_put_free_nothing(struct kunit *test)
+{
+	struct page *page = kg_new_hooked_page(test, kg_intruder_gets_twice_and_puts_once);
+	bool last = put_page_testzero(page);
+
+	KUNIT_EXPECT_EQ(test, last, !kg_expect.put_in_two_steps);
+	KUNIT_EXPECT_FALSE(test, kg_intruder_put_last);
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), kg_expect.put_in_two_steps ? 1 : 0);
+	kg_release_hooked(page);
+}
+
+/* The count is reset only if it is still the one that was beyond the limit. */
+static void unfreeze_inside_reset_is_not_lost(struct kunit *test)
+{
+	struct page *page = kg_new_hooked_page(test, kg_intruder_unfreezes);
+	bool got;
+
+	kg_set_raw(page, KG_FROZEN_LIMIT - 1);
+	got = get_page_unless_zero(page);
+
+	KUNIT_EXPECT_EQ(test, got, !kg_expect.bit);
+	if (!kg_expect.bit)
+		KUNIT_EXPECT_EQ(test, kg_raw(page), KG_FROZEN_LIMIT);
+	else if (kg_intrusions)
+		KUNIT_EXPECT_EQ(test, kg_raw(page), 3U);
+	else
+		KUNIT_EXPECT_EQ(test, kg_raw(page), KG_FROZEN_LIMIT - 1);
+	kg_release_hooked(page);
+}
+
+static struct kunit_case kg_page_ref_hook_cases[] = {
+	KG_CASE("REF-06", get_inside_last_put_takes_page_over),
+	KG_CASE("REF-06", get_inside_last_sub_takes_page_over),
+	KG_CASE("REF-06", put_that_is_not_last_has_no_window),
+	KG_CASE("REF-07", get_and_put_inside_last_put_free_page_once),
+	KG_CASE("REF-07", two_gets_and_a_put_inside_last_put_free_nothing),
+	KG_CASE("REF-04", unfreeze_inside_reset_is_not_lost),
+	{}
+};
+
+static struct kunit_suite kg_page_ref_hook_suite = {
+	.name = "page_ref_hook",
+	.test_cases = kg_page_ref_hook_cases,
+};
+
+kunit_test_suite(kg_page_ref_hook_suite);
+
+MODULE_DESCRIPTION("KUnit: gets and puts inside other gets and puts");
+MODULE_LICENSE("GPL");
