@@ -82,7 +82,7 @@ _PLAN = re.compile(r"^(\s*)1\.\.(\d+)(?:\s+#\s*SKIP\b\s*(.*))?\s*$", re.IGNORECA
 _SUBTEST = re.compile(r"^(\s*)# Subtest: (.*?)\s*$")
 _RESULT = re.compile(r"^(\s*)(ok|not ok) (\d+)(?: (?:- )?([^#]*?))?(?:\s*(?<!\S)#\s*(\w*)(.*))?\s*$")
 _STATS = re.compile(r"^(\s*)# (.+?): (pass:\d+ fail:\d+(?: \w+:\d+)*)\s*$")
-_DIAGNOSTIC = re.compile(r"^\s*# ?(.*)")
+_DIAGNOSTIC = re.compile(r"^\s*# (.*)")
 
 # Directives of ktap.rst. An expected failure proves nothing either, so that it counts as skipped.
 _UNPROVEN = ("SKIP", "TODO", "XFAIL")
@@ -120,6 +120,7 @@ class _Parser:
         self._stack: list[_Document] = []
         self._results: list[Result] = []
         self._errors: list[str] = []
+        self._early: list[str] = []
         self._seen = False
 
     def take(self, line: str) -> None:
@@ -183,7 +184,7 @@ class _Parser:
             return
         self._close_to(indent, keep=1)
         below = self._stack.pop() if self._stack and self._stack[-1].indent > indent else None
-        document = document or self._open(indent)
+        document = self._renumbered(document, int(match[3])) if document else self._open(indent)
         self._check_number(document, int(match[3]), name)
         children = self._children(below, name) if below else ()
         status = self._status(match[2] == "ok", (match[5] or "").upper(), name)
@@ -214,10 +215,12 @@ class _Parser:
 
     def _other(self, line: str) -> None:
         """Keep what a test says of itself: "# …" lines, and the lines of a failed expectation."""
+        diagnostic = _DIAGNOSTIC.match(line)
         if not self._stack:
+            self._early += [diagnostic[1]] if diagnostic else []
             return
         document = self._stack[-1]
-        if diagnostic := _DIAGNOSTIC.match(line):
+        if diagnostic:
             document.message = _MESSAGE_LINES if "FAILED at" in line else 0
             document.said.append(diagnostic[1])
         elif document.message and line.strip():
@@ -228,7 +231,9 @@ class _Parser:
         return next((document for document in self._stack if document.indent == indent), None)
 
     def _open(self, indent: int) -> _Document:
-        document = _Document(indent)
+        """A document that no version line announced; a suite that failed to begin has said so before."""
+        document = _Document(indent, said=self._early)
+        self._early = []
         self._stack.append(document)
         return document
 
@@ -237,6 +242,20 @@ class _Parser:
         document = _Document(indent)
         self._stack.insert(0, document)
         return document
+
+    def _renumbered(self, document: _Document, number: int) -> _Document:
+        """DOCUMENT, or the next one where a second module's suites begin.
+
+        Those of a module have no version line around them, and each module counts from 1
+        (lib/kunit/test.c, __kunit_test_suites_init()).
+        """
+        if document.announced or document.indent or number != 1 or not document.results:
+            return document
+        following = _Document(0, said=document.said, stats=document.stats)
+        document.said, document.stats = [], []
+        self._end_root(document)
+        self._stack[self._stack.index(document)] = following
+        return following
 
     def _close_to(self, indent: int, keep: int = 0) -> None:
         """End the documents deeper than INDENT, as crashed, but the outermost KEEP of them."""
@@ -267,6 +286,8 @@ class _Parser:
         for result, times in Counter(result.name for result in results if result.name).items():
             if times > 1:
                 self._error(document, f"has {times} results named {result}")
+        if not results and document.plan is None:
+            self._error(document, "has nothing in it")
         planned = len(results) if document.plan is None else document.plan
         ended = [result for result in results if result.status is not Status.CRASHED]
         if len(ended) != planned:
