@@ -29,12 +29,14 @@ from kernelgate.machine import Machine
 # A connection that fails is told by an exception; paramiko would print it besides.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
-CONNECT_SECONDS = 20.0
-COMMAND_SECONDS = 60.0
-SILENCE_SECONDS = 10.0
+# All in seconds under KVM; machine.PATIENCE stretches them for an emulated guest.
+CONNECT_SECONDS = 5.0
+COMMAND_SECONDS = 15.0
+SILENCE_SECONDS = 2.5
 """How long the guest's ssh server may leave a question unanswered before the guest counts as hung."""
-LOCKUP_GRACE = 3.0
-"""How long a command may still take after the kernel complained of a stuck CPU, in seconds."""
+LOCKUP_GRACE = 1.0
+"""How long a command may still take after the kernel complained of a stuck CPU."""
+
 POLL_SECONDS = 0.02
 
 QUESTION_SECONDS = 1.0
@@ -81,7 +83,7 @@ class Guest:
     def run(
         self, argv: Sequence[str], timeout: float = COMMAND_SECONDS, stdin: bytes = b"", check: bool = False
     ) -> Result:
-        """Run ARGV in the guest to its end, TIMEOUT seconds at most.
+        """Run ARGV in the guest to its end, TIMEOUT seconds at most (times the machine's patience).
 
         A program ended by signal N has status 128 + N. Raises GuestDied or GuestHung as
         soon as the guest is seen to be either, and InfrastructureError when QEMU is lost
@@ -147,7 +149,7 @@ class Guest:
     @contextmanager
     def _channel(self) -> Iterator[paramiko.Channel]:
         try:
-            channel = self._transport.open_session(timeout=CONNECT_SECONDS)
+            channel = self._transport.open_session(timeout=CONNECT_SECONDS * self.machine.patience)
         except (paramiko.SSHException, OSError, EOFError) as error:
             self.machine.check()
             raise self.machine.hung(f"the guest does not answer any more: {error}") from error
@@ -161,7 +163,7 @@ class _Watch:
     def __init__(self, guest: Guest, command: str, timeout: float) -> None:
         self._guest = guest
         self._command = command
-        self._timeout = timeout
+        self._timeout = timeout * guest.machine.patience
         self._begun = self._asked = time.monotonic()
         self._question: threading.Thread | None = None
         self._stuck: float | None = None
@@ -172,10 +174,11 @@ class _Watch:
         machine.check()
         if machine.lockup:
             self._stuck = self._stuck or now
-            if now - self._stuck > LOCKUP_GRACE:
+            if now - self._stuck > LOCKUP_GRACE * machine.patience:
                 raise machine.hung(f"'{self._command}' does not end: {machine.lockup}")
-        if self._silence(now) > SILENCE_SECONDS:
-            raise machine.hung(f"the guest did not answer for {SILENCE_SECONDS:.0f} s during '{self._command}'")
+        silence = self._silence(now)
+        if silence > SILENCE_SECONDS * machine.patience:
+            raise machine.hung(f"the guest did not answer for {silence:.0f} s during '{self._command}'")
         if now - self._begun > self._timeout:
             raise machine.hung(f"'{self._command}' did not end within {self._timeout:.0f} s")
 
@@ -209,7 +212,7 @@ def connect(machine: Machine, key: Key) -> Iterator[Guest]:
 
 
 def _transport(machine: Machine, key: Key) -> paramiko.Transport:
-    deadline = time.monotonic() + CONNECT_SECONDS
+    deadline = time.monotonic() + CONNECT_SECONDS * machine.patience
     while True:
         try:
             return _handshake(machine, key, max(1.0, deadline - time.monotonic()))

@@ -9,10 +9,14 @@ number of them start from it at once, in the time that the devices' state takes.
 
 from __future__ import annotations
 
+import hashlib
+import os
+import platform
 import re
 import shlex
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +32,7 @@ from qemu.qmp import QMPError
 from qemu.qmp.legacy import QEMUMonitorProtocol
 
 from kernelgate import command
+from kernelgate.cache import Cache
 from kernelgate.errors import GuestDied, GuestHung, InfrastructureError, UserError, unknown
 
 READY = "kernelgate: guest ready"
@@ -51,6 +56,8 @@ PARAMETERS = (
     "sysctl.kernel.hung_task_timeout_secs=20",
 )
 
+ACCELERATORS = ("auto", "kvm", "tcg")
+ANSWER = "answer"
 STATE = "state"
 QEMU_LOG = "qemu.log"
 WITHOUT_MEMORY = [{"capability": "x-ignore-shared", "state": True}]
@@ -60,10 +67,12 @@ SNAPSHOT_SECONDS = 60.0
 END_SECONDS = 3.0
 """How long a panicked guest may take to print the rest and to end QEMU."""
 POLL_SECONDS = 0.005
-SILENCE_SECONDS: Mapping[str, float] = MappingProxyType({"kvm": 5.0, "tcg": 15.0})
-"""How long a booting kernel may print nothing, for each accelerator. The longest pause
-of a boot is half a second under TCG on an idle host; a busy one can be ten times slower."""
-BOOT_SECONDS: Mapping[str, float] = MappingProxyType({"kvm": 30.0, "tcg": 180.0})
+PATIENCE: Mapping[str, float] = MappingProxyType({"kvm": 1.0, "tcg": 4.0})
+"""How many times longer anything may take under an accelerator than the seconds named here and in guest.py."""
+SILENCE_SECONDS = 4.0
+"""How long a booting kernel may print nothing. Emulated on an idle host the longest
+pause is half a second; a busy host can be ten times slower."""
+BOOT_SECONDS = 45.0
 
 
 class Kernel(Protocol):
@@ -214,18 +223,18 @@ def qemu_argv(boot: Boot, memory: Path, shared: bool) -> list[str]:
 
     MEMORY is the folder of the memory files, mapped SHARED or privately.
     """
-    platform = boot.platform
-    cpu = boot.spec.cpu or ("host" if boot.accel == "kvm" else platform.cpu)
+    common = boot.platform
+    cpu = boot.spec.cpu or ("host" if boot.accel == "kvm" else common.cpu)
     accel = "tcg,thread=multi" if boot.accel == "tcg" else boot.accel
     # fmt: off
     return [
-        command.find(platform.qemu, platform.package),
+        command.find(common.qemu, common.package),
         "-nodefaults",
         "-no-user-config",
         "-no-reboot",
         "-display", "none",
         "-accel", accel,
-        "-machine", platform.machine,
+        "-machine", common.machine,
         "-cpu", cpu,
         "-smp", str(boot.spec.cpus),
         "-m", f"{boot.spec.memory}M",
@@ -284,6 +293,11 @@ class Machine:
     def alive(self) -> bool:
         """Whether QEMU is still there."""
         return self._process.poll() is None
+
+    @property
+    def patience(self) -> float:
+        """By how much deadlines are to be stretched for this machine's accelerator."""
+        return PATIENCE[self.boot.accel]
 
     def console(self) -> str:
         """All that the guest has printed on its console so far."""
@@ -502,8 +516,8 @@ def _drain(end: socket.socket) -> None:
 
 def _await_ready(machine: Machine, console: SocketSpawn[bytes]) -> None:
     """Read the console until the guest says that it is ready; see boot() for what is raised."""
-    silence = SILENCE_SECONDS[machine.boot.accel]
-    deadline = time.monotonic() + BOOT_SECONDS[machine.boot.accel]
+    silence, limit = SILENCE_SECONDS * machine.patience, BOOT_SECONDS * machine.patience
+    deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         event = console.expect([b"\n", EOF, TIMEOUT], timeout=silence)
         line = bytes(console.before or b"").decode(errors="replace")
@@ -515,7 +529,57 @@ def _await_ready(machine: Machine, console: SocketSpawn[bytes]) -> None:
             raise machine.hung(f"the booting kernel said nothing for {silence:.0f} s")
         if event == 1 or DEATH.search(line):
             machine.check()
-    raise machine.hung(f"the kernel was still booting after {BOOT_SECONDS[machine.boot.accel]:.0f} s")
+    raise machine.hung(f"the kernel was still booting after {limit:.0f} s")
+
+
+def accelerator(kernel: Kernel, spec: MachineSpec, initramfs: Path, wanted: str, cache: Cache) -> str:
+    """What SPEC runs under: "kvm" or "tcg", where WANTED is one of these or "auto".
+
+    That /dev/kvm opens says little: nested in some hypervisors it makes a machine in
+    which no kernel boots. KVM is believed when KERNEL has answered under it, which is
+    asked once for each boot of this host and remembered in CACHE.
+    Raises UserError when KVM was wanted and cannot be had, or WANTED is unknown.
+    """
+    if wanted not in ACCELERATORS:
+        raise unknown("accelerator", wanted, ACCELERATORS)
+    if wanted == "tcg":
+        return "tcg"
+    obstacle = _kvm_obstacle(kernel.arch, spec)
+    if obstacle is None and not _answers_under_kvm(kernel, initramfs, cache):
+        obstacle = "/dev/kvm is there, but no kernel answers under it"
+    if obstacle is None:
+        return "kvm"
+    if wanted == "kvm":
+        raise UserError(f"--accel kvm cannot be had: {obstacle}: use --accel tcg or auto")
+    return "tcg"
+
+
+def _kvm_obstacle(arch: str, spec: MachineSpec) -> str | None:
+    """Why KVM need not be tried; None when it must be."""
+    host = platform.machine().replace("aarch64", "arm64")
+    if arch != host:
+        return f"an {arch} kernel on an {host} host"
+    if spec.cpu is not None:
+        return f"machine '{spec.name}' is about a CPU model, which is emulated"
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "/dev/kvm is not there or not ours to open"
+    return None
+
+
+def _answers_under_kvm(kernel: Kernel, initramfs: Path, cache: Cache) -> bool:
+    def ask(place: Path) -> None:
+        trial = Boot(kernel, find(kernel.arch, "smp2"), initramfs, "kvm")
+        try:
+            with tempfile.TemporaryDirectory(dir=place) as workdir, boot(trial, Path(workdir)):
+                answer = "yes"
+        except (GuestDied, InfrastructureError) as error:
+            answer = f"no: {error}"
+        (place / ANSWER).write_text(answer)
+
+    qemu = command.run([PLATFORMS[kernel.arch].qemu, "--version"]).stdout
+    host = Path("/proc/sys/kernel/random/boot_id").read_text()
+    key = hashlib.sha256((qemu + host).encode()).hexdigest()[:16]
+    return (cache.publish("kvm", f"{kernel.arch}-{key}", ask) / ANSWER).read_text() == "yes"
 
 
 def _memory_files(spec: MachineSpec) -> list[str]:
