@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Build a kernel from a patched tree, and the test modules against a kernel.
+
+A build folder of the cache holds links to the entries of the tree and, beside them, the
+folder `out`, where make runs. Kbuild then sees its sources as `..` (the tree's Makefile,
+"Building in a subdirectory of the source"): no command names a place, so that ccache
+finds the objects of another patch level again, although each has a folder of its own.
+
+The stamp in the folder is the last thing written: without it make goes on where it was
+killed, with it make is not run at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from kernelgate import compiler, kbuild, kconfig
+from kernelgate.cache import Cache
+from kernelgate.command import run
+from kernelgate.errors import BuildError, InfrastructureError, UserError
+from kernelgate.kbuild import TOOLCHAINS, Toolchain
+from kernelgate.kconfig import Fragments
+from kernelgate.progress import Report, Step
+from kernelgate.series import PatchedTree
+from kernelgate.variant import Variant, detect
+
+RECIPE = "1"
+"""Part of every key: raise it when the way of building changes."""
+
+OUT = "out"
+STAMP = "STAMP.json"
+LOG = "build.log"
+
+KCONFIGS = Path(__file__).resolve().parent.parent / "kconfigs"
+
+NEEDED = (
+    "MODULES", "KUNIT", "KPROBES", "KALLSYMS_ALL", "DEBUG_FS", "BLK_DEV_INITRD", "RD_GZIP", "DEVTMPFS", "TMPFS",
+    "NET", "INET", "VIRTIO_PCI", "VIRTIO_NET", "UNIX98_PTYS",
+)  # fmt: skip
+"""Options, built in, without which no test can run: asked of a build folder that somebody else made."""
+
+CONSOLES = {"x86_64": "SERIAL_8250_CONSOLE", "arm64": "SERIAL_AMBA_PL011_CONSOLE"}
+
+MACHINES = {"x86_64": 62, "arm64": 183}
+"""e_machine of an ELF file (elf(5)): EM_X86_64, EM_AARCH64."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One built kernel.
+
+    image is what QEMU boots, config the name of the configuration, version that of the
+    base (the release, for a kernel built elsewhere); key tells it from all others;
+    warnings are the compiler's.
+    """
+
+    arch: str
+    config: str
+    image: Path
+    vmlinux: Path
+    config_file: Path
+    release: str
+    build_id: str
+    build_dir: Path
+    source_dir: Path
+    variant: Variant
+    version: str
+    key: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class KernelModule:
+    """One test module, e.g. kg_page_ref, and the release that its vermagic names."""
+
+    name: str
+    path: Path
+    kernel_release: str
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a finished build was; seconds on the clock, sizes in bytes by path under `out`."""
+
+    release: str
+    build_id: str
+    arch: str
+    config: str
+    objects: int
+    seconds: float
+    warnings: list[str]
+    sizes: dict[str, int]
+
+
+def build(
+    tree: PatchedTree,
+    arch: str,
+    config: str,
+    cache: Cache,
+    jobs: int | None,
+    report: Report,
+    kconfigs: Path = KCONFIGS,
+) -> Kernel:
+    """The kernel of TREE for ARCH with CONFIG, configurations or fragments joined by "+".
+
+    JOBS None is one more than there are processors.
+    Raises UserError for a configuration that cannot be had, BuildError with the
+    compiler's lines, InfrastructureError for a missing program or a full disk.
+    """
+    fragments = kconfig.compose(config.split("+"), arch, kconfigs)
+    tools = TOOLCHAINS[arch]
+    digest = _digest(RECIPE, tree.commit, fragments.text, kbuild.compiler_version(tools))
+    key = re.sub(r"[^\w.+~-]", "_", f"{tree.version}-{arch}-{config}-{digest}")
+    with cache.workplace("builds", key) as place:
+        kbuild.link_tree(tree.path, place, (OUT, STAMP, LOG))
+        stamp = read_stamp(place)
+        if stamp is None:
+            work = _Work(tree, config, tools, fragments, place, cache.root / "ccache" / "objects", report)
+            stamp = _make_all(work, jobs or (os.cpu_count() or 1) + 1)
+    out = place / OUT
+    return Kernel(
+        arch, config, out / tools.image, out / "vmlinux", out / ".config", stamp.release, stamp.build_id, out,
+        tree.path, detect(tree.path), tree.version, key, tuple(stamp.warnings),
+    )  # fmt: skip
+
+
+def existing(build_dir: Path) -> Kernel:
+    """The kernel that somebody built in BUILD_DIR, of whichever architecture.
+
+    Raises UserError when something that the tests need is missing there.
+    """
+    folder = build_dir.absolute()
+    for name in (".config", "vmlinux", "Module.symvers", "include/config/kernel.release"):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} has no {name}: name a folder in which a kernel and its modules were built")
+    values = kconfig.parse_config((folder / ".config").read_text(encoding="utf-8"))
+    arch = _arch_of(folder, values)
+    missing = [name for name in (*NEEDED, CONSOLES[arch]) if values.get(name) != "y"]
+    if missing:
+        raise UserError(f"{folder}: the tests need CONFIG_{'=y CONFIG_'.join(missing)}=y: configure and build again")
+    release = (folder / "include/config/kernel.release").read_text(encoding="utf-8").strip()
+    build_id = _build_id(folder / "vmlinux")
+    source = _source_of(folder)
+    return Kernel(
+        arch, "as-found", _image_of(folder, arch, values), folder / "vmlinux", folder / ".config", release, build_id,
+        folder, source, detect(source), release, f"existing-{release}-{arch}-{_digest(str(folder), build_id)}",
+    )  # fmt: skip
+
+
+def build_modules(kernel: Kernel, kmod_dir: Path, cache: Cache, report: Report) -> dict[str, KernelModule]:
+    """The modules of KMOD_DIR built against KERNEL, by name.
+
+    Raises InfrastructureError with the compiler's lines when they do not build: that is
+    no verdict on the series, and no pass either.
+    """
+    sources = sorted(path for path in kmod_dir.iterdir() if path.suffix in (".c", ".h") or path.name == "Kbuild")
+    texts = [part for path in sources for part in (path.name, path.read_text(encoding="utf-8"))]
+    symbols = (kernel.build_dir / "Module.symvers").read_text(encoding="utf-8")
+    key = f"{kernel.key}-{_digest(RECIPE, kernel.build_id, symbols, *texts)}"
+
+    def make(place: Path) -> None:
+        report(Step(f"test modules for {kernel.version} {kernel.arch} {kernel.config}"))
+        for path in sources:
+            shutil.copyfile(path, place / path.name)
+        _make_modules(kernel, place, cache)
+
+    folder = cache.publish("modules", key, make)
+    return {path.stem: KernelModule(path.stem, path, kernel.release) for path in sorted(folder.glob("*.ko"))}
+
+
+def read_stamp(place: Path) -> Stamp | None:
+    """The stamp of the finished build in PLACE; None when it is not finished or its files are not those it made."""
+    try:
+        stamp = Stamp(**json.loads((place / STAMP).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    whole = all(_size(place / OUT / name) == size for name, size in stamp.sizes.items())
+    return stamp if whole else None
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One build under way."""
+
+    tree: PatchedTree
+    config: str
+    tools: Toolchain
+    fragments: Fragments
+    place: Path
+    ccache: Path
+    report: Report
+
+    @property
+    def out(self) -> Path:
+        return self.place / OUT
+
+    @property
+    def title(self) -> str:
+        return f"build {self.tree.version} {self.tools.arch} {self.config}"
+
+    def make(self, *words: str, on_line: Callable[[str], None] = lambda _line: None) -> None:
+        # File names in the debug information are relative to the tree, as in a build inside it. ccache leaves
+        # the value of this option out of its keys, so that the folder in it does no harm.
+        flags = f"-fdebug-prefix-map={self.out}=. -fdebug-prefix-map=../="
+        compilers = (f"CC=ccache {self.tools.cross}gcc", "HOSTCC=ccache gcc", f"KCFLAGS={flags}", f"KAFLAGS={flags}")
+        argv = ("-f", "../Makefile", *self.tools.words, *compilers, *words)
+        kbuild.make(self.out, argv, self.place / LOG, self.ccache, on_line)
+
+
+def _make_all(work: _Work, jobs: int) -> Stamp:
+    """Configure, compile, and leave the stamp."""
+    kbuild.check_programs(work.tools)
+    began = time.monotonic()
+    work.report(Step(work.title))
+    (work.place / STAMP).unlink(missing_ok=True)
+    work.out.mkdir(exist_ok=True)
+    _configure(work)
+    objects = _compile(work, jobs)
+    out = work.out
+    stamp = Stamp(
+        (out / "include/config/kernel.release").read_text(encoding="utf-8").strip(),
+        _build_id(out / "vmlinux"),
+        work.tools.arch,
+        work.config,
+        objects,
+        round(time.monotonic() - began, 1),
+        list(compiler.warnings((work.place / LOG).read_text(encoding="utf-8").splitlines())),
+        {name: _size(out / name) for name in ("vmlinux", work.tools.image, "Module.symvers", ".config")},
+    )
+    draft = work.place / f"{STAMP}.draft"
+    draft.write_text(json.dumps(asdict(stamp), indent=1), encoding="utf-8")
+    draft.rename(work.place / STAMP)
+    return stamp
+
+
+def _configure(work: _Work) -> None:
+    """`make tinyconfig`, the fragments, `make olddefconfig`, and every option checked (promise 3)."""
+    work.make("tinyconfig")
+    with (work.out / ".config").open("a", encoding="utf-8") as config:
+        config.write(work.fragments.text)
+    work.make("olddefconfig")
+    try:
+        kconfig.verify(work.fragments, (work.out / ".config").read_text(encoding="utf-8"), work.tree.path)
+    except UserError:
+        shutil.rmtree(work.out)  # nothing half-made is left behind
+        raise
+
+
+def _compile(work: _Work, jobs: int) -> int:
+    """Make image and modules; the number of objects there are then."""
+    total = _expected(work)
+    done = min(kbuild.compiles(work.out), total)
+
+    def count(line: str) -> None:
+        nonlocal done
+        if compiler.is_object(line):
+            done += 1
+            work.report(Step(work.title, done, max(done, total), "objects"))
+
+    try:
+        work.make(f"-j{jobs}", work.tools.target, "modules", on_line=count)
+    except BuildError as error:
+        raise BuildError(f"{work.title}: it does not compile\n{error}") from None
+    return kbuild.compiles(work.out)
+
+
+def _expected(work: _Work) -> int:
+    """The number of objects: of an earlier build of the same kind, or the toolchain's guess."""
+    kin = [read_stamp(place) for place in work.place.parent.glob(f"*-{work.tools.arch}-*")]
+    counts = [stamp.objects for stamp in kin if stamp is not None and stamp.config == work.config]
+    return max(counts, default=work.tools.objects)
+
+
+def _make_modules(kernel: Kernel, place: Path, cache: Cache) -> None:
+    """Build the modules whose sources lie in PLACE.
+
+    Their file names are noted as kmod/…, those of headers as the tree's: a header's name is
+    what a BUG in an inline function shows, so it must not depend on the place.
+    """
+    tree = kernel.build_dir.parent if (kernel.build_dir / "source").resolve() == kernel.build_dir.parent else None
+    flags = f"-ffile-prefix-map={tree or kernel.source_dir}/= -ffile-prefix-map={place}=kmod"
+    compilers = ("LLVM=1",) if "CONFIG_CC_IS_CLANG=y" in kernel.config_file.read_text(encoding="utf-8") else ()
+    argv = ("-C", str(kernel.build_dir), f"M={place}", *TOOLCHAINS[kernel.arch].words, *compilers, f"KCFLAGS={flags}")
+    try:
+        kbuild.make(place, (*argv, "modules"), place / LOG, cache.root / "ccache" / "objects")
+    except BuildError as error:
+        lines = str(error).splitlines()[:-1]  # the log goes away with the folder
+        raise InfrastructureError("\n".join([f"the test modules do not build on {kernel.build_dir}", *lines])) from None
+    for path in place.glob("*.ko"):
+        found = _vermagic(path)
+        if found != kernel.release:
+            raise InfrastructureError(f"{path.name} was built for {found}, not {kernel.release}: build the kernel anew")
+
+
+def _arch_of(folder: Path, values: Mapping[str, str]) -> str:
+    machine = int.from_bytes((folder / "vmlinux").open("rb").read(20)[18:20], "little")
+    for arch, option in (("x86_64", "X86_64"), ("arm64", "ARM64")):
+        if values.get(option) == "y" and machine == MACHINES[arch]:
+            return arch
+    raise UserError(f"{folder}: .config and vmlinux are not of one architecture among {', '.join(MACHINES)}")
+
+
+def _image_of(folder: Path, arch: str, values: Mapping[str, str]) -> Path:
+    """The PVH vmlinux or, without CONFIG_PVH, the bzImage; on arm64 the Image."""
+    image = TOOLCHAINS[arch].image
+    if arch == "x86_64" and values.get("PVH") != "y":
+        image = "arch/x86/boot/bzImage"
+    if not (folder / image).is_file():
+        raise UserError(f"{folder} has no {image}: make {Path(image).name}")
+    return folder / image
+
+
+def _source_of(folder: Path) -> Path:
+    """The tree that FOLDER was built from: its link `source`, or FOLDER itself."""
+    source = (folder / "source").resolve() if (folder / "source").exists() else folder
+    if not (source / "Kbuild").is_file() or not (source / "mm").is_dir():
+        raise UserError(f"{folder}: the kernel tree {source} that it was built from is not there")
+    return source
+
+
+def _build_id(vmlinux: Path) -> str:
+    """The GNU build id, hexadecimal; the guest shows its own in /sys/kernel/notes."""
+    match = re.search(r"Build ID: ([0-9a-f]+)", run(["readelf", "-n", vmlinux], env={"LC_ALL": "C"}).stdout)
+    if match is None:
+        raise InfrastructureError(f"{vmlinux} has no build id: its linker was given none")
+    return match[1]
+
+
+def _vermagic(module: Path) -> str:
+    match = re.search(rb"\bvermagic=(\S+)", module.read_bytes())
+    return match[1].decode() if match else "no kernel at all"
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else -1
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
