@@ -90,7 +90,7 @@ _KMSG = re.compile(r"^(\d+),(\d+),(\d+),([^;]*);(.*)$")
 _ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[@-Z\\-_])")
 _DROPPED = re.compile(r"\*\* (\d+) printk messages dropped \*\* ?")
-_STAMP = r"\[ *(\d+\.\d{6})\](?:\[ *([TC]\d+)\])? ?"
+_STAMP = r"\[ *(\d+\.\d+)\](?:\[ *([TC]\d+)\])? ?"
 # kernel/printk/printk.c print_time(); before it "<level>", or what syslog and dmesg -T put there
 _CONSOLE = re.compile(rf"^(?:<(\d+)>)?(?:{_STAMP})?")
 _DATES = re.compile(
@@ -135,7 +135,7 @@ def gaps(log: Sequence[Record], first: int | None = None) -> tuple[Gap, ...]:
 def splats(log: str | Sequence[Record]) -> tuple[Splat, ...]:
     """The complaints in LOG, in the order in which they began."""
     lines = parse(log) if isinstance(log, str) else log
-    collector = _Collector()
+    collector = _Collector(stamped=any(record.seconds is not None for record in lines))
     for record in lines:
         if record.facility == 0:
             collector.take(record)
@@ -232,11 +232,11 @@ class _Draft:
 class _Collector:
     """Sorts the lines of a log into drafts, one open draft a caller where callers are printed."""
 
-    def __init__(self) -> None:
+    def __init__(self, stamped: bool) -> None:
         self.drafts: list[_Draft] = []
         self._open: dict[str, _Draft] = {}
         self._clock = -1.0
-        self._stamped = False
+        self._stamped = stamped
         self._booted = False
 
     def take(self, record: Record) -> None:
@@ -261,7 +261,6 @@ class _Collector:
     def _banner(self, record: Record) -> tuple[Format, re.Match[str]] | None:
         """The wording that RECORD matches, if it is one; a first boot's banner is none."""
         previous, self._clock = self._clock, record.seconds if record.seconds is not None else self._clock
-        self._stamped = self._stamped or record.seconds is not None
         programs = self._stamped and record.seconds is None
         for wording in FORMATS:
             match = wording.pattern.match(record.text)

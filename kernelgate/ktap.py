@@ -174,6 +174,8 @@ class _Parser:
         document.plan, document.skipped = int(match[2]), match[3]
         if not document.plan and not document.skipped:
             self._error(document, "has an empty plan")
+        if not document.results:
+            document.said.clear()  # attributes of the suite: "# module: name", "# speed: slow"
 
     def _result(self, match: re.Match[str]) -> None:
         self._seen = True

@@ -394,7 +394,7 @@ _REST = (
     _row(Kind.OTHER, r"(?:\w+: )?Bad swap (?:file|offset) entry", "bad swap entry"),
     # kernel/irq/spurious.c __report_bad_irq()
     _row(Kind.OTHER, r"irq \d+: nobody cared", "irq: nobody cared"),
-    _row(Kind.BUG, r"(?:[\w-]+(?: [\w-]+)?: )?BUG: (?P<what>.*)", "BUG: {what}", rank=3, loose=True),
+    _row(Kind.BUG, r"BUG: (?P<what>.*)", "BUG: {what}", rank=3, loose=True),
     # what lockdep, the watchdogs and the NMI code only tell on the way is no complaint
     _row(
         Kind.INFO,
