@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -102,6 +103,33 @@ class Cache:
             if entry.path.is_dir():  # else another run was quicker
                 entry.path.rename(place / "removed")
 
+    def trim(self, limit: int) -> list[Entry]:
+        """Remove the least recently used entries until the rest takes at most LIMIT bytes; returns them.
+
+        What an entry shares with others by hard links is only freed with the last of
+        them, so sizes are taken anew after each round.
+        """
+        removed: list[Entry] = []
+        while excess := max(0, self.size() - limit):
+            round_ = _enough(self.entries(), excess)
+            if not round_:
+                break
+            for entry in round_:
+                self.remove(entry)
+            removed += round_
+        return removed
+
+    def trim_older(self, seconds: float) -> list[Entry]:
+        """Remove the entries that were not used for SECONDS; returns them."""
+        old = [entry for entry in self.entries() if time.time() - entry.last_used > seconds]
+        for entry in old:
+            self.remove(entry)
+        return old
+
+    def size(self) -> int:
+        """Bytes that all entries take on the disk."""
+        return sum(entry.size() for entry in self.entries())
+
     def _open(self) -> None:
         marker = self.root / "LAYOUT"
         if self.root.exists() and not self.root.is_dir():
@@ -154,6 +182,30 @@ class Cache:
             with contextlib.suppress(filelock.Timeout):
                 owner.acquire(timeout=0)
                 _discard(place, owner)
+
+
+def default_root() -> Path:
+    """Where the cache is unless somebody says otherwise: $KERNELGATE_CACHE or ~/.cache/kernelgate."""
+    return Path(os.environ.get("KERNELGATE_CACHE") or Path.home() / ".cache" / "kernelgate")
+
+
+def parse_size(text: str) -> int:
+    """ "8G", "500M" or a number of bytes, as bytes. Raises UserError for anything else."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise UserError(f"'{text}' is no size: say 8G or 500M")
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+
+
+def _enough(entries: list[Entry], excess: int) -> list[Entry]:
+    """The first of ENTRIES that together free EXCESS bytes; all of them when they do not."""
+    chosen: list[Entry] = []
+    for entry in entries:
+        if excess <= 0:
+            break
+        chosen.append(entry)
+        excess -= entry.size()
+    return chosen
 
 
 def _owner_file(place: Path) -> Path:

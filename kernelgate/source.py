@@ -179,6 +179,7 @@ def _recorded(base: str, cache: Cache) -> tuple[str, float] | None:
     record = cache.root / "resolved" / base / "record.json"
     if not record.is_file():
         return None
+    cache.used(record.parent)
     found = json.loads(record.read_text())
     return str(found["version"]), float(found["checked"])
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kernelgate.cache import LAYOUT, Cache
+from kernelgate.cache import LAYOUT, Cache, parse_size
 from kernelgate.command import run
 from kernelgate.errors import InfrastructureError, UserError
 
@@ -164,6 +164,77 @@ def test_remove(tmp_path: Path) -> None:
     cache.remove(entry)  # another run may be quicker
     assert cache.entries() == []
     assert not (cache.root / "trees/key").exists()
+
+
+def three_entries(root: Path) -> Cache:
+    """A cache with a, b and c of a MiB each, used in that order; c holds b's file as well."""
+    cache = Cache(root)
+    for age, key in ((3000, "a"), (2000, "b"), (1000, "c")):
+        folder = cache.publish("trees", key, lambda place: (place / "own").write_bytes(os.urandom(1 << 20)))
+        os.utime(folder / ".used", (time.time() - age, time.time() - age))
+    (root / "trees/c/shared").hardlink_to(root / "trees/b/own")
+    return cache
+
+
+def test_trim_removes_the_least_recently_used_until_the_rest_fits(tmp_path: Path) -> None:
+    cache = three_entries(tmp_path / "cache")
+    assert [entry.key for entry in cache.trim(int(2.5 * (1 << 20)))] == ["a"]
+    assert [entry.key for entry in cache.entries()] == ["b", "c"]
+
+
+def test_trim_goes_on_when_hard_links_freed_less_than_counted(tmp_path: Path) -> None:
+    cache = three_entries(tmp_path / "cache")
+    assert [entry.key for entry in cache.trim(int(1.6 * (1 << 20)))] == ["a", "b", "c"]
+
+
+def test_trim_of_a_small_cache_removes_nothing(tmp_path: Path) -> None:
+    assert three_entries(tmp_path / "cache").trim(1 << 30) == []
+
+
+def test_trim_older(tmp_path: Path) -> None:
+    cache = three_entries(tmp_path / "cache")
+    assert [entry.key for entry in cache.trim_older(1500)] == ["a", "b"]
+    assert [entry.key for entry in cache.entries()] == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("8G", 8 << 30), ("1.5m", 3 << 19), ("500MiB", 500 << 20), ("12 ", 12), ("0", 0)]
+)
+def test_parse_size(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "G", "-1G", "8X", "8GG"])
+def test_parse_size_refuses(text: str) -> None:
+    with pytest.raises(UserError, match="is no size: say 8G"):
+        parse_size(text)
+
+
+SCRIPT = Path(__file__).parents[2] / "scripts/cache"
+
+
+def script(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, SCRIPT, *args], capture_output=True, text=True, check=False)
+
+
+def test_the_script_shows_and_clears(tmp_path: Path) -> None:
+    three_entries(tmp_path / "cache")
+    shown = script("--cache", str(tmp_path / "cache"))
+    assert shown.returncode == 0
+    assert [line.split()[:4] for line in shown.stdout.splitlines()[1:]] == [
+        ["trees", "a", "1.0", "MB"],
+        ["trees", "b", "0.5", "MB"],
+        ["trees", "c", "1.5", "MB"],
+        ["total", "3.0", "MB"],
+    ]
+    assert script("--cache", str(tmp_path / "cache"), "--clear").returncode == 0
+    assert Cache(tmp_path / "cache").entries() == []
+
+
+def test_the_script_refuses_in_one_line(tmp_path: Path) -> None:
+    refused = script("--cache", str(tmp_path / "cache"), "--trim", "much")
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert refused.stderr == "'much' is no size: say 8G or 500M\n"
 
 
 def test_a_cache_of_an_older_layout_is_refused(tmp_path: Path) -> None:
