@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""pytest's side of the gate: options, items, fixtures, the closing table.
+
+No judgement is made here: kernelgate/gate.py builds and boots, kernelgate/verdict.py
+judges, kernelgate/report.py words what a person reads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernelgate import machine, report, selection, suites
+from kernelgate.errors import InfrastructureError, KernelgateError, UserError
+
+ROOT = Path(__file__).parent
+GATE = pytest.StashKey[Any]()
+ROWS = pytest.StashKey[list[report.Row]]()
+INFRASTRUCTURE_TROUBLE = pytest.StashKey[bool]()
+
+
+class KnownDefectReproducedError(AssertionError):
+    """The failure that the series' manifest names: expected, and strictly so."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("kernelgate", "kernels, series and machines")
+    add = group.addoption
+    add("--base", help="7.2 | 7.3 | 6.12 | 6.1 | DIR | git:PATH@REV | TARBALL (default: the series' first base)")
+    add(
+        "--series", default=None, help="NAME under series/ | DIR | MBOX | git:PATH@A..B | none (default: frozen-bit-v4)"
+    )
+    add("--upto", type=int, metavar="N", help="apply only the first N patches")
+    add("--arch", default=",".join(selection.ARCHES), help="architectures, separated by commas (default: %(default)s)")
+    add("--machine", action="append", default=[], help="run on this machine instead of each test's own; repeatable")
+    add("--config", default="debug_vm", dest="configuration", help="kernel configuration (default: %(default)s)")
+    add("--kernel-build", metavar="DIR", action="append", default=[], help="test this build folder instead; repeatable")
+    add("--append", default="", metavar="PARAMS", help="more kernel parameters")
+    add("--accel", choices=("auto", "kvm", "tcg"), default="auto", help="accelerator (default: %(default)s)")
+    add("--case", action="append", default=[], metavar="ID", help="only this case of the catalogue, e.g. REF-04")
+    add("--jobs", type=int, default=(os.cpu_count() or 1) + 1, help="parallel compilers (default: %(default)s)")
+    add("--cache", default=os.environ.get("KERNELGATE_CACHE"), help="cache folder (default: ~/.cache/kernelgate)")
+    add("--results", default="results", help="where failures leave what replays them (default: %(default)s)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[ROWS] = []
+    config.stash[INFRASTRUCTURE_TROUBLE] = False
+    try:
+        arches = selection.parse_arches(config.getoption("--arch"))
+        selection.check_machines(config.getoption("--machine"), arches, _machines())
+    except UserError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One item per target, and per KUnit case or crash trigger where the test names a suite or the triggers."""
+    if "target" not in metafunc.fixturenames:
+        return
+    targets = _targets(metafunc.definition)
+    metafunc.parametrize("target", targets, ids=str, scope="session", indirect=True)
+    cases = _cases(metafunc.definition)
+    if cases is not None:
+        marks = [pytest.param(case, id=f"{case.id}-{case.name}", marks=pytest.mark.case(case.id)) for case in cases]
+        metafunc.parametrize("case", marks)
+
+
+def _targets(item: Any) -> tuple[selection.Target, ...]:
+    config, own = item.config, item.get_closest_marker("machines")
+    return selection.targets(
+        selection.parse_arches(config.getoption("--arch")),
+        own.kwargs if own else {},
+        config.getoption("--machine"),
+        _machines(),
+    )
+
+
+def _machines() -> dict[str, list[str]]:
+    return {arch: list(machine.specs(arch)) for arch in selection.ARCHES}
+
+
+def _cases(item: Any) -> tuple[suites.Case, ...] | None:
+    if marker := item.get_closest_marker("suite"):
+        return suites.suite(ROOT / "kmod", marker.args[0]).cases
+    if marker := item.get_closest_marker("triggers"):
+        return tuple(case for case in suites.triggers(ROOT / "kmod") if case.id.startswith(marker.args[0]))
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Apply --case, and run what shares a guest's snapshot in one go."""
+    wanted = set(config.getoption("--case"))
+    known = {marker.args[0] for item in items for marker in item.iter_markers("case")}
+    if unknown := wanted - known:
+        raise pytest.UsageError(f"no selected test has the case {', '.join(sorted(unknown))}")
+    if wanted:
+        kept = [item for item in items if wanted & {marker.args[0] for marker in item.iter_markers("case")}]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+    items.sort(key=lambda item: str(_target(item) or ""))
+
+
+def _target(item: pytest.Item) -> selection.Target | None:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("target") if callspec else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Fetch, patch and build before the first test, where progress can be seen."""
+    config = session.config
+    targets = {target for item in session.items if (target := _target(item))}
+    if not targets or config.option.collectonly or session.testsfailed:
+        return
+    from kernelgate.gate import Gate  # paramiko and friends: not for --collect-only
+
+    try:
+        gate = Gate(_options(config))
+        config.stash[GATE] = gate
+        with report.progress(config.get_terminal_writer()) as show:
+            gate.prepare({target.arch for target in targets}, show)
+    except KernelgateError as error:
+        pytest.exit(str(error), returncode=error.exit_status)
+
+
+def _options(config: pytest.Config) -> Any:
+    from kernelgate.gate import Options
+
+    option = config.getoption
+    return Options(
+        root=ROOT,
+        base=option("--base"),
+        series=option("--series"),
+        upto=option("--upto"),
+        config=option("configuration"),
+        kernel_builds=tuple(Path(folder) for folder in option("--kernel-build")),
+        append=option("--append"),
+        accel=option("--accel"),
+        jobs=option("--jobs"),
+        cache=Path(option("--cache") or Path.home() / ".cache" / "kernelgate"),
+        results=ROOT / option("--results"),
+    )
+
+
+@pytest.fixture(scope="session")
+def gate(pytestconfig: pytest.Config) -> Iterator[Any]:
+    """The pipeline that builds, boots and runs."""
+    with pytestconfig.stash[GATE] as gate:
+        yield gate
+
+
+@pytest.fixture(scope="session")
+def target(request: pytest.FixtureRequest) -> selection.Target:
+    """The machine that an item runs on."""
+    return request.param
+
+
+@pytest.fixture
+def judged(request: pytest.FixtureRequest, gate: Any, target: selection.Target, record_property: Any) -> Any:
+    """A function that turns a Verdict into this item's outcome."""
+
+    def conclude(verdict: Any) -> None:
+        marker = request.node.get_closest_marker("case")
+        case = marker.args[0] if marker else ""
+        record_property("case", case)
+        request.node.user_properties.append(("kernel", gate.label(target.arch)))
+        if verdict.skipped:
+            pytest.skip(verdict.explain())
+        if defect := gate.known_defect(target.arch, case, _claim(request.node)):
+            request.applymarker(pytest.mark.xfail(reason=str(defect), strict=True, raises=KnownDefectReproducedError))
+        if verdict.passed:
+            return
+        folder = gate.keep(verdict, request.node.nodeid, target)
+        text = f"{case} {verdict.explain()}\nreplay: {folder}/replay.sh".strip()
+        if defect and defect.shows_in(verdict.explain()):
+            raise KnownDefectReproducedError(text)
+        pytest.fail(text, pytrace=False)
+
+    return conclude
+
+
+def _claim(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    case = callspec.params.get("case") if callspec else None
+    return case.name if case else ""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    result = yield
+    trouble = call.excinfo is not None and call.excinfo.errisinstance(InfrastructureError)
+    item.config.stash[INFRASTRUCTURE_TROUBLE] |= trouble
+    target = _target(item)
+    if target and (result.when == "call" or result.outcome != "passed"):
+        item.config.stash[ROWS].append(report.row(item.nodeid, target, dict(item.user_properties), result))
+    return result
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """75 where nothing is wrong but the place we run in (promise 2)."""
+    failed = any(row.outcome == report.FAILED for row in session.config.stash[ROWS])
+    if session.config.stash[INFRASTRUCTURE_TROUBLE] and not failed:
+        session.exitstatus = InfrastructureError.exit_status
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    rows = config.stash[ROWS]
+    if rows:
+        terminalreporter.write(report.summary(rows, config.stash[GATE].headline()))

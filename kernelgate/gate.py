@@ -1,0 +1,406 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The pipeline: from a base and a series to kernels, guests and verdicts.
+
+conftest.py and scripts/ ask it for verdicts; it makes whatever is missing, once, and
+keeps what a failure leaves behind.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+from kernelgate import build, decode, dmesg, image, machine, series, source, suites, verdict
+from kernelgate.build import Kernel, KernelModule
+from kernelgate.cache import Cache
+from kernelgate.command import Result
+from kernelgate.errors import BuildError, GuestDied, KernelgateError
+from kernelgate.guest import Guest, Key, connect, make_key
+from kernelgate.machine import Boot, MachineSpec, Snapshot
+from kernelgate.manifest import KnownDefect, Manifest
+from kernelgate.progress import Report, silent
+from kernelgate.selection import Target
+from kernelgate.suites import CRASH_MODULE, Case, Suite
+from kernelgate.variant import Variant
+from kernelgate.verdict import Evidence, Verdict
+
+DEFAULT_SERIES = "frozen-bit-v4"
+
+SUITE_SECONDS = 120.0
+"""How long a KUnit suite may take; the slowest takes some 10 s in an emulated guest."""
+
+TRIGGER_SECONDS = 30.0
+"""How long one crash trigger may take; all but the hangs take milliseconds."""
+
+PAGE_REF_H = "include/linux/page_ref.h"
+
+FILTER = "/sys/module/kunit/parameters/filter_glob"
+"""Which cases a module runs when it is loaded (lib/kunit/executor.c; writable since 6.6)."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for, by the names of pytest's options; root is the project's folder."""
+
+    root: Path
+    cache: Path
+    results: Path
+    base: str | None = None
+    series: str | None = None
+    upto: int | None = None
+    config: str = "debug_vm"
+    kernel_builds: tuple[Path, ...] = ()
+    append: str = ""
+    accel: str = "auto"
+    jobs: int = 3
+    replay: str = "scripts/run"
+
+
+@dataclass(frozen=True)
+class Booted:
+    """A machine that has booted: its snapshot, and what the boot left behind."""
+
+    snapshot: Snapshot
+    evidence: Evidence
+    verdict: Verdict
+
+
+def topology(guest: Guest, spec: MachineSpec) -> list[tuple[str, str, str]]:
+    """What SPEC asks for and what the guest's kernel found: CPUs, and each node's CPUs and memory."""
+    wanted = [("CPUs online", f"0-{spec.cpus - 1}", guest.read("/sys/devices/system/cpu/online").strip())]
+    first = 0
+    for number, node in enumerate(spec.nodes):
+        place = f"/sys/devices/system/node/node{number}"
+        cpus = f"{first}-{first + node.cpus - 1}" if node.cpus > 1 else str(first) if node.cpus else ""
+        wanted.append((f"CPUs of node {number}", cpus, guest.read(f"{place}/cpulist").strip()))
+        kilobytes = re.search(r"MemTotal:\s+(\d+)", guest.read(f"{place}/meminfo"))
+        found = "some" if kilobytes and int(kilobytes[1]) else "none"
+        wanted.append((f"memory of node {number}", "some" if node.memory else "none", found))
+        first += node.cpus
+    return wanted
+
+
+class Gate:
+    """One run of the pipeline; a context manager that ends its guests and removes its scratch folder."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.cache = Cache(options.cache)
+        self._kernels: dict[str, Kernel | KernelgateError] = {}
+        self._modules: dict[str, dict[str, KernelModule]] = {}
+        self._images: dict[str, Path] = {}
+        self._initramfs: dict[str, Path] = {}
+        self._accels: dict[str, str] = {}
+        self._booted: dict[Target, Booted] = {}
+        self._suites: dict[tuple[Target, str], dict[str, Verdict]] = {}
+        self._stack = ExitStack()
+        self._scratch = Path()
+        self._key: Key | None = None
+
+    def __enter__(self) -> Gate:
+        self._scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="kernelgate-")))
+        self._key = make_key(self._scratch)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    # From a base and a series to kernels and images.
+
+    def prepare(self, arches: Iterable[str], report: Report) -> None:
+        """Make kernels, modules and images of ARCHES.
+
+        A kernel that does not build is remembered and raised for whoever asks for it, so
+        that the other architectures are still judged; all other errors are raised here.
+        """
+        for arch in sorted(arches):
+            try:
+                self._kernels[arch] = self._make_kernel(arch, report)
+            except BuildError as error:
+                self._kernels[arch] = error
+                continue
+            self._modules[arch] = build.build_modules(self.kernel(arch), self.options.root / "kmod", self.cache, report)
+            self._images[arch] = image.make(arch, self.cache, report)
+
+    def kernel(self, arch: str) -> Kernel:
+        """The kernel of ARCH; raises BuildError when it did not build."""
+        made = self._kernels[arch]
+        if isinstance(made, KernelgateError):
+            raise made
+        return made
+
+    def _make_kernel(self, arch: str, report: Report) -> Kernel:
+        for kernel in self._existing:
+            if kernel.arch == arch:
+                return kernel
+        options = self.options
+        return build.build(self._tree(report), arch, options.config, self.cache, options.jobs, report)
+
+    @functools.cached_property
+    def _existing(self) -> tuple[Kernel, ...]:
+        return tuple(build.existing(folder) for folder in self.options.kernel_builds)
+
+    @functools.cache  # noqa: B019 - one gate a run
+    def _tree(self, report: Report) -> series.PatchedTree:
+        options = self.options
+        name = options.series or DEFAULT_SERIES
+        manifest = series.manifest(name, options.root)
+        if options.base:
+            pristine = source.resolve(options.base, self.cache, report)
+        else:
+            pristine = source.resolve_first(manifest.bases if manifest else source.BASES, self.cache, report)
+        chosen = series.load(name, pristine.version, options.upto, options.root)
+        return series.apply(chosen, pristine, self.cache, report)
+
+    def arches(self) -> tuple[str, ...] | None:
+        """The architectures of --kernel-build, None without it. Raises UserError for what is no build folder."""
+        return tuple(kernel.arch for kernel in self._existing) or None
+
+    # What a person is told of it.
+
+    def label(self, arch: str) -> str:
+        """A short name of the kernel of ARCH, e.g. "7.2.13-1 arm64 debug_vm"."""
+        kernel = self._kernels[arch]
+        if isinstance(kernel, KernelgateError):
+            return f"{arch}: not built"
+        return f"{kernel.version} {arch} {kernel.config}"
+
+    def headline(self) -> str:
+        """What was judged: series, patch level, exact version, what each kernel is."""
+        kernels = [kernel for kernel in self._kernels.values() if isinstance(kernel, Kernel)]
+        lines = [f"{self._subject()}"]
+        lines += [
+            f"  {kernel.arch}: {kernel.release}, {kernel.variant.value}, build id {kernel.build_id[:12]}, "
+            f"{self._accels.get(kernel.arch, 'not booted')}"
+            for kernel in kernels
+        ]
+        lines += [f"{error}" for error in self._kernels.values() if isinstance(error, KernelgateError)]
+        return "\n".join(lines)
+
+    def _subject(self) -> str:
+        if self._existing:
+            return "kernel built elsewhere: " + " ".join(str(kernel.build_dir) for kernel in self._existing)
+        tree = self._tree(silent)
+        part = f"the first {tree.series.level} of {tree.series.total} patches" if tree.series.total else "no patches"
+        if tree.series.level == tree.series.total and tree.series.total:
+            part = f"all {tree.series.total} patches"
+        return f"series {tree.series.name} ({part}) on {tree.version}, commit {tree.commit[:12]}"
+
+    def known_defect(self, arch: str, case: str, claim: str) -> KnownDefect | None:
+        """The defect for which CLAIM of CASE is expected to fail on the kernel of ARCH."""
+        kernel = self.kernel(arch)
+        manifest, level = self._expectations(kernel)
+        if manifest is None:
+            return None
+        base = ".".join(kernel.version.split(".")[:2])
+        for defect in manifest.known_defects:
+            named = case in defect.cases and defect.test in (None, claim)
+            if named and defect.holds(level, base, arch, kernel.config):
+                return defect
+        return None
+
+    def _expectations(self, kernel: Kernel) -> tuple[Manifest | None, int]:
+        """Whose known defects apply to KERNEL, and how many of its patches count as applied.
+
+        A tree that was given with the series in it is known by its headers.
+        """
+        if self.options.series and self.options.series != series.NONE:
+            manifest = series.manifest(self.options.series, self.options.root)
+        else:
+            manifest = series.manifest(DEFAULT_SERIES, self.options.root)
+        levels = {Variant.UNPATCHED: 0, Variant.ASSERTS: 1, Variant.FROZEN_BIT: sys.maxsize}
+        return manifest, levels[kernel.variant]
+
+    # Guests.
+
+    @contextmanager
+    def guest(self, target: Target) -> Iterator[Guest]:
+        """A pristine guest of TARGET, restored from the snapshot of its boot."""
+        booted = self._boot(target)
+        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+            with machine.restore(booted.snapshot, Path(folder) / "guest") as running:
+                with connect(running, self._the_key) as guest:
+                    yield guest
+
+    def booted(self, target: Target) -> Verdict:
+        """The verdict on the boot of TARGET."""
+        try:
+            return self._boot(target).verdict
+        except GuestDied as death:
+            return verdict.conclude([death.reason], Evidence("boot", death=death.reason, console=death.console))
+
+    def _boot(self, target: Target) -> Booted:
+        if target not in self._booted:
+            self._booted[target] = self._boot_now(target)
+        return self._booted[target]
+
+    def boot_and_answer(self, target: Target) -> None:
+        """Boot TARGET from nothing until it answers one command, and end it."""
+        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+            with machine.boot(self._boot_of(target), Path(folder) / "boot") as running:
+                with connect(running, self._the_key) as guest:
+                    guest.run(["true"], check=True)
+
+    def _boot_of(self, target: Target) -> Boot:
+        kernel, spec = self.kernel(target.arch), machine.find(target.arch, target.machine)
+        if target.arch not in self._initramfs:
+            path = self._scratch / f"initramfs-{target.arch}"
+            self._initramfs[target.arch] = image.with_key(self._images[target.arch], self._the_key.public, path)
+        initramfs = self._initramfs[target.arch]
+        accel = machine.accelerator(kernel, spec, initramfs, self.options.accel, self.cache)
+        self._accels[target.arch] = accel
+        return Boot(kernel, spec, initramfs, accel, self.options.append)
+
+    def _identity(self, guest: Guest, target: Target) -> list[tuple[str, str, str]]:
+        """What must be true of the kernel that answered: it is the one just built (promise 3)."""
+        kernel = self.kernel(target.arch)
+        return [("release", kernel.release, guest.release()), ("build id", kernel.build_id, guest.build_id())]
+
+    @property
+    def _the_key(self) -> Key:
+        assert self._key is not None, "a Gate is used inside its context"
+        return self._key
+
+    def _boot_now(self, target: Target) -> Booted:
+        folder = self._scratch / str(target)
+        what = self._boot_of(target)
+        with machine.boot(what, folder / "boot") as running:
+            with connect(running, self._the_key) as guest:
+                evidence = Evidence(
+                    command="boot",
+                    status=0,
+                    records=dmesg.parse_kmsg(guest.kmsg()),
+                    console=running.console(),
+                    taint_after=guest.taint(),
+                )
+                judgement = verdict.judge_boot(evidence, self._identity(guest, target) + topology(guest, what.spec))
+            snapshot = running.snapshot(folder / "snapshot")
+        return Booted(snapshot, evidence, judgement)
+
+    # Verdicts.
+
+    def kunit(self, target: Target, module: str, case: Case, alone: bool) -> Verdict:
+        """The verdict on one KUnit case of MODULE.
+
+        The suite runs once in a pristine guest, and cases that passed before the first
+        sign of trouble keep that verdict; any other is judged again in a pristine guest
+        of its own, so that no case is red for what another one broke. ALONE skips the
+        common run, for a case whose neighbours nobody asked for.
+        """
+        suite = suites.suite(self.options.root / "kmod", module)
+        if not alone:
+            key = (target, module)
+            if key not in self._suites:
+                self._suites[key] = verdict.proven(self._run_suite(target, suite, "*"), suite.name)
+            if case.name in self._suites[key]:
+                return self._suites[key][case.name]
+        return verdict.judge_case(self._run_suite(target, suite, case.name), suite.name, case.name)
+
+    def _run_suite(self, target: Target, suite: Suite, cases: str) -> Evidence:
+        """Load SUITE's module with the cases that match the glob CASES."""
+        path = self._modules[target.arch][suite.module].path
+        with self.guest(target) as guest:
+
+            def work() -> Result:
+                glob = f"{suite.name}.{cases}"
+                guest.run(["sh", "-c", f"! [ -w {FILTER} ] || printf %s {shlex.quote(glob)} > {FILTER}"], check=True)
+                return guest.insmod(path, timeout=SUITE_SECONDS)
+
+            return self._observe(target, guest, f"insmod {path.name} ({cases})", work)
+
+    def death(self, target: Target, trigger: Case, condition: str) -> Verdict:
+        """The verdict on one crash trigger: silent on a legal page, then the death that CONDITION names.
+
+        Where the kernel has no such assertion (unpatched, or DEBUG_VM off) it must survive.
+        """
+        with self.guest(target) as guest:
+            guest.insmod(self._modules[target.arch][CRASH_MODULE].path)
+            control = self._pull(target, guest, trigger, "control")
+            if reasons := verdict.judge_survival(control, f"{CRASH_MODULE}: {trigger.name} control survived"):
+                return verdict.conclude([f"control: {reason}" for reason in reasons], control)
+            deadly = self._pull(target, guest, trigger, "trigger")
+        if self._has_assertions(self.kernel(target.arch)):
+            reasons = verdict.judge_death(deadly, condition, PAGE_REF_H, f"kg_trigger_{trigger.name}")
+        else:
+            reasons = verdict.judge_survival(deadly, f"{CRASH_MODULE}: {trigger.name} trigger survived")
+        return verdict.conclude(reasons, deadly)
+
+    def _pull(self, target: Target, guest: Guest, trigger: Case, how: str) -> Evidence:
+        line = f"echo {how} > /sys/kernel/debug/{CRASH_MODULE}/{trigger.name}"
+        return self._observe(target, guest, line, lambda: guest.run(["sh", "-c", line], TRIGGER_SECONDS))
+
+    @staticmethod
+    def _has_assertions(kernel: Kernel) -> bool:
+        return kernel.variant is not Variant.UNPATCHED and "CONFIG_DEBUG_VM=y" in kernel.config_file.read_text().split()
+
+    def _observe(self, target: Target, guest: Guest, command: str, work: Callable[[], Result]) -> Evidence:
+        """Do WORK in GUEST and collect what it leaves, death included."""
+        before = self._booted[target].evidence
+        evidence = Evidence(command, first=before.records[-1].seq + 1, taint_before=before.taint_after or 0)
+        try:
+            result = work()
+            log, taint = guest.kmsg(evidence.first), guest.taint()
+        except GuestDied as death:
+            return replace(evidence, death=death.reason, console=death.console)
+        return replace(
+            evidence,
+            status=result.status,
+            output=result.stdout + result.stderr,
+            records=dmesg.parse_kmsg(log),
+            console=guest.machine.console(),
+            taint_after=taint,
+        )
+
+    # What a failure leaves.
+
+    def keep(self, judged: Verdict, item: str, target: Target) -> Path:
+        """Write down all that VERDICT rests on, and a script that does it again; returns the folder."""
+        folder = self.options.results / re.sub(r"[^\w.=-]+", "_", item)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        kernel, evidence = self.kernel(target.arch), judged.evidence
+        (folder / "verdict.txt").write_text(f"{self.headline()}\n{item}\n{judged.explain()}\n")
+        (folder / "console.log").write_text(evidence.console)
+        (folder / "dmesg.log").write_text("".join(f"[{r.seconds:12.6f}] {r.text}\n" for r in evidence.records))
+        for number, splat in enumerate(judged.splats):
+            lines = decode.decode(
+                splat.lines, kernel.vmlinux, kernel.source_dir, kernel.arch, self._module_folder(target.arch)
+            )
+            (folder / f"splat-{number}.txt").write_text("\n".join(lines) + "\n")
+        shutil.copyfile(kernel.config_file, folder / "config")
+        _write_script(folder / "qemu.sh", self._by_hand(target))
+        _write_script(folder / "replay.sh", self._replay(item))
+        return folder
+
+    def _module_folder(self, arch: str) -> Path:
+        return self._modules[arch][CRASH_MODULE].path.parent
+
+    def _by_hand(self, target: Target) -> str:
+        """The guest without the gate: its console on the terminal, its memory in files of the folder."""
+        boot = replace(self._boot_of(target), initramfs=self._images[target.arch])
+        argv = machine.qemu_argv(boot, Path("memory"), shared=True)
+        return f"mkdir -p memory && exec {shlex.join([*argv, '-serial', 'mon:stdio'])}"
+
+    def _replay(self, item: str) -> str:
+        options, words = self.options, [f"--config={self.options.config}"]
+        words += [f"--kernel-build={folder}" for folder in options.kernel_builds]
+        values = {"base": options.base, "series": options.series, "upto": options.upto, "append": options.append}
+        words += [f"--{name}={value}" for name, value in values.items() if value not in (None, "")]
+        again = shlex.join(["scripts/run", *words, item])
+        return f'cd {shlex.quote(str(options.root))} && exec {again} "$@"'
+
+
+def _write_script(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a person reads: progress while it works, and the closing table.
+
+pytest's own report objects come in as plain values (see row()), so that nothing here
+needs pytest.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from kernelgate.progress import Report, Step
+from kernelgate.selection import Target
+
+PASSED = "passed"
+FAILED = "failed"
+KNOWN = "known defects"
+SKIPPED = "skipped"
+ERROR = "lost"
+
+QUIET_SECONDS = 15.0
+"""How often a step says how far it is where there is no terminal to redraw."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The outcome of one item; case is its id in the catalogue, detail what a failure or skip said."""
+
+    nodeid: str
+    target: Target
+    kernel: str
+    case: str
+    outcome: str
+    detail: str
+
+
+def row(nodeid: str, target: Target, properties: Mapping[str, Any], result: Any) -> Row:
+    """A Row from a pytest TestReport (its outcome, when, wasxfail and longreprtext are read)."""
+    return Row(
+        nodeid, target, properties.get("kernel", ""), properties.get("case", ""), _outcome(result), _detail(result)
+    )
+
+
+def _outcome(result: Any) -> str:
+    if hasattr(result, "wasxfail") and result.outcome == "skipped":
+        return KNOWN
+    if result.outcome == "failed" and result.when != "call":
+        return ERROR
+    return {"passed": PASSED, "failed": FAILED, "skipped": SKIPPED}[result.outcome]
+
+
+def _detail(result: Any) -> str:
+    if hasattr(result, "wasxfail"):
+        return str(result.wasxfail)
+    if result.outcome == "skipped" and isinstance(result.longrepr, tuple):
+        return str(result.longrepr[2])
+    return str(result.longreprtext)
+
+
+def summary(rows: Sequence[Row], headline: str) -> str:
+    """The closing text: what was judged, the table, then what is known, skipped, failed or lost."""
+    sink = io.StringIO()
+    console = Console(file=sink, width=120, highlight=False, no_color=True)
+    console.print()
+    console.print(headline)
+    console.print(_table(rows))
+    for outcome in (KNOWN, SKIPPED, FAILED, ERROR):
+        _list(console, outcome, [row for row in rows if row.outcome == outcome])
+    return sink.getvalue()
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in ("kernel", "machine"):
+        table.add_column(title)
+    columns = (PASSED, FAILED, KNOWN, SKIPPED, ERROR)
+    for title in columns:
+        table.add_column(title, justify="right")
+    kernels = {row.target: row.kernel for row in rows if row.kernel}
+    for target in dict.fromkeys(row.target for row in rows):
+        counts = Counter(row.outcome for row in rows if row.target == target)
+        table.add_row(kernels.get(target, target.arch), target.machine, *(str(counts[name] or "-") for name in columns))
+    return table
+
+
+def _list(console: Console, outcome: str, rows: Sequence[Row]) -> None:
+    if not rows:
+        return
+    console.print(f"\n{outcome}:")
+    for detail, targets in _grouped(rows).items():
+        console.print(f"  {' '.join(targets)}", soft_wrap=True, markup=False)
+        for line in detail.splitlines():
+            console.print(f"    {line}", soft_wrap=True, markup=False)
+
+
+def _grouped(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """The machines by what was said of them: the same sentence is printed once."""
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        groups.setdefault(row.detail, []).append(str(row.target))
+    return groups
+
+
+@contextmanager
+def progress(stream: IO[str]) -> Iterator[Report]:
+    """A Report that shows each Step to a person: bars on a terminal, plain lines elsewhere."""
+    console = Console(file=stream)
+    if not console.is_terminal:
+        yield _plain(stream)
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TextColumn("{task.fields[unit]}"), TimeElapsedColumn(), TimeRemainingColumn(), console=console
+    ) as bars:
+        yield _bars(bars)
+
+
+def _bars(bars: Progress) -> Report:
+    tasks: dict[str, Any] = {}
+
+    def show(step: Step) -> None:
+        if step.name not in tasks:
+            tasks[step.name] = bars.add_task(step.name, unit=step.unit)
+        bars.update(tasks[step.name], completed=step.done, total=step.total, unit=step.unit)
+
+    return show
+
+
+def _plain(stream: IO[str]) -> Report:
+    """One line when a step begins, one now and then while it lasts, with the time left as it looks."""
+    begun: dict[str, float] = {}
+    last: dict[str, float] = {}
+
+    def show(step: Step) -> None:
+        now = time.monotonic()
+        finished = step.total is not None and step.done >= step.total
+        if step.name in begun and not finished and now - last[step.name] < QUIET_SECONDS:
+            return
+        begun.setdefault(step.name, now)
+        last[step.name] = now
+        stream.write(plain_line(step, now - begun[step.name]) + "\n")
+        stream.flush()
+
+    return show
+
+
+def plain_line(step: Step, seconds: float) -> str:
+    """ "build 7.2.13 arm64: 310 of 993 objects, 95 s, about 209 s left" """
+    if step.total is None:
+        return f"{step.name}: {step.done} {step.unit}, {seconds:.0f} s" if step.done else f"{step.name} ..."
+    text = f"{step.name}: {step.done} of {step.total} {step.unit}, {seconds:.0f} s"
+    if 0 < step.done < step.total:
+        text += f", about {seconds / step.done * (step.total - step.done):.0f} s left"
+    return text

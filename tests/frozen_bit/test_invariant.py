@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""INV-01: every page that nobody owns looks frozen, on every memory layout."""
+
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.suite("kg_invariant")
+@pytest.mark.machines(
+    x86_64=["smp2", "smp4-numa2", "numa-memoryless"],
+    arm64=["smp4-numa2", "numa-memoryless", "lse", "llsc"],
+)
+def test_invariant(kunit_verdict: Any, judged: Any) -> None:
+    judged(kunit_verdict)
