@@ -8,6 +8,7 @@ commit in `sources/KEY/git`; both appear together, by one rename. Nothing writes
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import json
@@ -24,7 +25,7 @@ from pathlib import Path
 from kernelgate.apt import Apt
 from kernelgate.cache import Cache
 from kernelgate.command import pipe, run, run_lines
-from kernelgate.errors import InfrastructureError, KernelgateError, UserError, unknown
+from kernelgate.errors import CommandError, InfrastructureError, KernelgateError, UserError, unknown
 from kernelgate.git import Counter, Repository, user_git
 from kernelgate.progress import Report, Step
 
@@ -303,11 +304,18 @@ def _fetch(url: str, digest: str, target: Path, report: Report) -> None:
                 done += len(block)
                 report(Step(f"download {url}", done >> 20, total and total >> 20, "MB"))
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
-        raise InfrastructureError(f"{url}: {getattr(error, 'reason', None) or error}") from None
+        raise InfrastructureError(f"{url}: {_cause(error)}") from None
     if total is not None and done < total:
         raise InfrastructureError(f"{url}: the download broke off after {done} of {total} bytes")
     if _sha256(target) != digest:
         raise InfrastructureError(f"{url}: sha256 is {_sha256(target)}, not {digest}")
+
+
+def _cause(error: Exception) -> object:
+    """What is behind ERROR; an HTTPError says it best itself."""
+    if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
+        return error.reason
+    return error
 
 
 def _untar(archive: Path, tree: Path, name: str, report: Report) -> None:
@@ -316,10 +324,11 @@ def _untar(archive: Path, tree: Path, name: str, report: Report) -> None:
     place.mkdir()
     argv = ["tar", "--extract", "--verbose", "--no-same-owner", "--file", str(archive), "--directory", str(place)]
     result = run_lines(argv, Counter(name, report).line, env={"LC_ALL": "C"})
+    if os.strerror(errno.ENOSPC) in result.stdout:
+        raise CommandError(argv, result.status, result.stdout)
     if result.status:
-        reason = [
-            line for line in result.stdout.splitlines() if re.match(r"(tar|xz|gzip|bzip2|zstd|.*stdin.*): ", line)
-        ]
+        # what tar and its decompressor say is mingled with the names, mid-line
+        reason = re.search(r"unexpected end[^\n]*|unexpected EOF[^\n]*|(?<=tar: )[^\n]*", result.stdout, re.IGNORECASE)
         raise InfrastructureError(f"{archive.name} is damaged: {reason[0] if reason else f'tar: {result.status}'}")
     inside = list(place.iterdir())
     top = place if (place / "Makefile").exists() or len(inside) != 1 else inside[0]
