@@ -167,6 +167,8 @@ def _from_console(line: str, seq: int) -> Iterable[Record]:
 
 
 _END = re.compile(r"---\[ end (?:trace|Kernel panic)")
+_FRAME_LINE = re.compile(r"={60,}$")
+_FRAMED = frozenset({Kind.KASAN, Kind.KCSAN, Kind.KFENCE, Kind.KMSAN})
 # KTAP (Documentation/dev-tools/ktap.rst) goes on between the lines of a report and is none of them
 _KTAP = re.compile(r"^\s*(?:(?:not )?ok \d+|# |KTAP version|TAP version|1\.\.\d+)")
 _TRACE = re.compile(r"^(?:Call [Tt]race:|Backtrace:| *backtrace(?: \(crc [0-9a-f]+\))?:|BUG: K[A-Z]+: )")
@@ -217,6 +219,7 @@ class _Draft:
         if _NOT_FRESH.match(record.text):
             self.fresh = False
         self.ended = self.ended or _END.search(record.text) is not None
+        self.ended = self.ended or (self.best[0].kind in _FRAMED and _FRAME_LINE.match(record.text) is not None)
 
     def is_over(self, record: Record) -> bool:
         """Whether RECORD comes too late to belong to this."""
@@ -224,9 +227,10 @@ class _Draft:
         return late or len(self.pending) > NOISE_LIMIT or len(self.lines) > LINE_LIMIT or self.after > AFTERMATH_LINES
 
     def is_carried_on_by(self, wording: Format) -> bool:
-        if wording.kind is Kind.PANIC or wording.pattern.pattern.startswith("Kernel panic"):
-            return wording.rank < 4 or (self.fresh and self.best[0].kind in wording.joins)
-        return self.fresh and not self.ended and self.best[0].kind in wording.joins
+        kind = self.best[0].kind
+        if self.ended:
+            return wording.kind is Kind.PANIC and kind in wording.late
+        return kind in wording.late or (self.fresh and kind in wording.joins)
 
 
 class _Collector:
@@ -392,7 +396,8 @@ def _anonymous(text: str) -> str:
     """TEXT without what differs from run to run."""
     text = re.sub(r"\b(?:0x[0-9a-f]+|[0-9a-f]{8,})\b", "ADDR", text, flags=re.IGNORECASE)
     text = re.sub(r"\+ADDR/ADDR\b", "", text)
-    return re.sub(r"(?<![\w.])\d+\b", "NUM", text)
+    text = re.sub(r"(?<![\w.])\d+\b", "NUM", text)
+    return " ".join(text.split())
 
 
 def _fingerprint(kind: Kind, title: str, location: str | None, trace: Sequence[str]) -> str:

@@ -68,9 +68,9 @@ class Format:
     """One wording.
 
     `pattern` matches at the start of a log line. Its groups may be `what` (added to `title`),
-    `function`, `location` (file:line) and `condition`. `joins` are the kinds of a report that has
-    printed no registers and no trace yet and that this line carries on; any other report it ends.
-    Of several wordings in one report the one with the highest `rank` names it.
+    `function`, `location` (file:line) and `condition`. A line carries on a report whose kind is in
+    `joins` while that has printed neither registers nor trace yet, and one in `late` at any time;
+    otherwise it begins a report. Of several wordings in one report the highest `rank` names it.
     """
 
     kind: Kind
@@ -78,6 +78,7 @@ class Format:
     title: str
     blame: Blame = Blame.TRACE
     joins: frozenset[Kind] = frozenset()
+    late: frozenset[Kind] = frozenset()
     rank: int = 4
     loose: bool = False
     """Programs write lines like this too: where the kernel's lines carry a time, one without it is theirs."""
@@ -91,7 +92,8 @@ TASK = r".*[/:]\d+"
 LEADS = frozenset({Kind.UNKNOWN, Kind.PAGE_DUMP})
 CHECKS = LEADS | {Kind.LIST_CORRUPTION, Kind.REFCOUNT, Kind.DEBUG_OBJECTS, Kind.USERCOPY}
 MORTAL = CHECKS | {Kind.KERNEL_BUG, Kind.OOPS, Kind.STACK, Kind.TRAP, Kind.BUG, Kind.UBSAN}
-PAGE_DUMPERS = LEADS | {Kind.BAD_PAGE_STATE, Kind.BAD_PAGE_MAP, Kind.KASAN, Kind.KMSAN, Kind.SLAB}
+PAGE_DUMPERS = LEADS | {Kind.BAD_PAGE_STATE, Kind.BAD_PAGE_MAP}
+OBJECT_DUMPERS = frozenset({Kind.KASAN, Kind.KMSAN})
 ASSERTIONS = frozenset({Kind.UNKNOWN, Kind.WARNING, Kind.KERNEL_BUG})
 
 
@@ -100,11 +102,13 @@ def _row(
     pattern: str,
     title: str = "",
     blame: Blame = Blame.TRACE,
+    *,
     joins: frozenset[Kind] = frozenset(),
+    late: frozenset[Kind] = frozenset(),
     rank: int = 4,
     loose: bool = False,
 ) -> Format:
-    return Format(kind, re.compile(pattern), title or kind.value, blame, joins, rank, loose)
+    return Format(kind, re.compile(pattern), title or kind.value, blame, joins, late, rank, loose)
 
 
 def _prefixes(*words: str) -> re.Pattern[str]:
@@ -152,8 +156,8 @@ _FAULTS = (
         r"Unhandled (?:prefetch )?(?:fault|abort): (?P<what>.*?) \(",
         "unhandled {what}",
         Blame.REGISTERS,
-        frozenset({Kind.TRAP}),
-        3,
+        joins=frozenset({Kind.TRAP}),
+        rank=3,
     ),
     # arch/x86/kernel/traps.c handle_stack_overflow(), exc_double_fault(); arch/arm64/kernel/traps.c panic_bad_stack()
     _row(Kind.STACK, r"BUG: .*stack guard page was hit", "stack guard page was hit", Blame.REGISTERS),
@@ -172,17 +176,17 @@ _FAULTS = (
         r"(?:Oops: )?invalid opcode: [0-9a-f]{4} \[#\d+\]",
         "kernel BUG",
         Blame.REGISTERS,
-        MORTAL,
-        2,
+        joins=MORTAL,
+        rank=2,
     ),
-    _row(Kind.OOPS, r"(?:Oops: )?Oops: [0-9a-f]{4,} \[#\d+\]", "oops", Blame.REGISTERS, MORTAL, 2),
+    _row(Kind.OOPS, r"(?:Oops: )?Oops: [0-9a-f]{4,} \[#\d+\]", "oops", Blame.REGISTERS, joins=MORTAL, rank=2),
     _row(
         Kind.TRAP,
         r"(?:Oops: )?(?P<what>[a-zA-Z][\w ,()#-]*): [0-9a-f]{4} \[#\d+\]",
         "{what}",
         Blame.REGISTERS,
-        MORTAL,
-        2,
+        joins=MORTAL,
+        rank=2,
     ),
     # arch/arm64/kernel/traps.c __die()
     _row(
@@ -190,8 +194,8 @@ _FAULTS = (
         r"Internal error: (?P<what>.*?): [0-9a-f]+ \[#\d+\]",
         "internal error: {what}",
         Blame.REGISTERS,
-        MORTAL,
-        2,
+        joins=MORTAL,
+        rank=2,
     ),
     # arch/x86/mm/fault.c pgtable_bad(), mm/extable.c ex_handler_msr()
     _row(Kind.OOPS, r".*: Corrupted page table at address", "corrupted page table", Blame.REGISTERS),
@@ -202,8 +206,20 @@ _CHECKS = (
     # include/asm-generic/bug.h CUT_HERE
     _row(Kind.UNKNOWN, r".*-{6,}\[ cut here \]-{6,}", joins=CHECKS, rank=0),
     # mm/debug.c __dump_page(), dump_page()
-    _row(Kind.PAGE_DUMP, r"page: ?(?:refcount|[0-9a-fA-Fx]+ (?:ref)?count):", joins=PAGE_DUMPERS, rank=1),
-    _row(Kind.PAGE_DUMP, r"page dumped because: (?P<condition>.*)", joins=PAGE_DUMPERS, rank=1),
+    _row(
+        Kind.PAGE_DUMP,
+        r"page: ?(?:refcount|[0-9a-fA-Fx]+ (?:ref)?count):",
+        joins=PAGE_DUMPERS,
+        late=OBJECT_DUMPERS,
+        rank=1,
+    ),
+    _row(
+        Kind.PAGE_DUMP,
+        r"page dumped because: (?P<condition>.*)",
+        joins=PAGE_DUMPERS,
+        late=OBJECT_DUMPERS,
+        rank=1,
+    ),
     # lib/list_debug.c
     _row(
         Kind.LIST_CORRUPTION,
@@ -231,11 +247,18 @@ _CHECKS = (
         rf"kernel BUG at (?:\[(?P<condition>.*)\] )?(?:{LOCATION}!|{SYMBOL} )",
         "kernel BUG",
         Blame.REGISTERS,
-        CHECKS,
-        3,
+        joins=CHECKS,
+        rank=3,
     ),
     # include/asm-generic/bug.h BUG() without CONFIG_GENERIC_BUG
-    _row(Kind.KERNEL_BUG, rf"BUG: failure at {LOCATION}/(?P<function>\w+)\(\)!", "kernel BUG", Blame.BANNER, CHECKS, 3),
+    _row(
+        Kind.KERNEL_BUG,
+        rf"BUG: failure at {LOCATION}/(?P<function>\w+)\(\)!",
+        "kernel BUG",
+        Blame.BANNER,
+        joins=CHECKS,
+        rank=3,
+    ),
 )
 
 _LOCKS = (
@@ -290,7 +313,7 @@ _STALLS = (
         Kind.RCU_STALL,
         r"(?:rcu: )?rcu\w* kthread (?:starved|timer wakeup)",
         "RCU grace-period kthread starved",
-        joins=frozenset({Kind.RCU_STALL}),
+        late=frozenset({Kind.RCU_STALL}),
     ),
     # kernel/watchdog.c
     _row(Kind.SOFT_LOCKUP, r"(?:(?:NMI )?watchdog: )?BUG: soft lockup", "soft lockup", Blame.REGISTERS),
@@ -319,7 +342,7 @@ _SANITIZERS = (
     _row(Kind.KCSAN, rf"BUG: KCSAN: (?P<what>[\w :-]+?) in {SYMBOL}", "KCSAN: {what}", Blame.BANNER),
     # lib/ubsan.c ubsan_prologue(); arch/x86/kernel/traps.c handle_bug() with CONFIG_UBSAN_TRAP
     _row(Kind.UBSAN, rf"UBSAN: (?P<what>[\w' -]+?) in {LOCATION}", "UBSAN: {what}", joins=LEADS),
-    _row(Kind.UBSAN, rf"UBSAN: (?P<what>[\w' /-]+?) at {SYMBOL}", "UBSAN: {what}", Blame.BANNER, LEADS),
+    _row(Kind.UBSAN, rf"UBSAN: (?P<what>[\w' /-]+?) at {SYMBOL}", "UBSAN: {what}", Blame.BANNER, joins=LEADS),
     # mm/kmemleak.c
     _row(Kind.MEMORY_LEAK, r"(?:kmemleak: )?unreferenced object", "memory leak", joins=frozenset({Kind.MEMORY_LEAK})),
     _row(Kind.MEMORY_LEAK, r"BUG: memory leak", "memory leak"),
@@ -357,8 +380,19 @@ _PANIC = (
     ),
     _row(Kind.STACK, r"Kernel panic - not syncing: corrupted stack end", "corrupted stack end"),
     _row(Kind.STACK, r"Kernel panic - not syncing: kernel stack overflow", "kernel stack overflow", joins=MORTAL),
+    # the panic that a report ends in, where it was asked for: kernel/panic.c check_panic_on_warn(), kernel/exit.c,
+    # kernel/watchdog.c, kernel/hung_task.c, kernel/rcu/tree_stall.h, arch/*/kernel (oops_end(), die())
+    _row(
+        Kind.PANIC,
+        r"Kernel panic - not syncing: (?P<what>(?:\w+: )?panic_on_\w+ set|(?:.*: )?Fatal exception"
+        r"|softlockup: hung tasks|hung_task: blocked tasks|Hard LOCKUP|RCU Stall"
+        r"|Aiee, killing|Attempted to kill|Asynchronous SError|Machine halted)",
+        "kernel panic: {what}",
+        late=frozenset(Kind),
+        rank=2,
+    ),
     # kernel/panic.c vpanic()
-    _row(Kind.PANIC, r"Kernel panic - not syncing: (?P<what>.*)", "kernel panic: {what}", rank=2),
+    _row(Kind.PANIC, r"Kernel panic - not syncing: (?P<what>.*)", "kernel panic: {what}", joins=MORTAL, rank=2),
     # arch/x86/mm/extable.c early_fixup_exception()
     _row(Kind.PANIC, r"PANIC: early exception", "early exception"),
 )
@@ -370,17 +404,17 @@ _REST = (
         rf"WARNING: (?:\[(?P<condition>.*)\] )?{LOCATION} at (?:0x0|{SYMBOL}), CPU#",
         "WARNING",
         Blame.BANNER,
-        CHECKS,
-        3,
+        joins=CHECKS,
+        rank=3,
     ),
-    _row(Kind.WARNING, rf"WARNING: at (?:0x0|{SYMBOL}), CPU#", "WARNING", Blame.BANNER, CHECKS, 3),
+    _row(Kind.WARNING, rf"WARNING: at (?:0x0|{SYMBOL}), CPU#", "WARNING", Blame.BANNER, joins=CHECKS, rank=3),
     _row(
         Kind.WARNING,
         rf"WARNING: (?:CPU: \d+ PID: -?\d+ )?at (?:\[(?P<condition>.*)\] )?{LOCATION} {SYMBOL}",
         "WARNING",
         Blame.BANNER,
-        CHECKS,
-        3,
+        joins=CHECKS,
+        rank=3,
     ),
     _row(Kind.WARNING, r"WARNING: CPU: \d+ PID: -?\d+ at ", "WARNING", joins=CHECKS, rank=3),
     # other lines that begin with the word; a path after it is a program's warning, not the kernel's
@@ -401,7 +435,9 @@ _REST = (
         r"(?:\[ )?INFO:(?! lockdep is turned off| NMI handler| Stall ended| Expedited stall ended| task | recovery )"
         r"\s*(?P<what>.*)",
         "INFO: {what}",
-        loose=True,
+        joins=PAGE_DUMPERS,
+        late=OBJECT_DUMPERS,
+        rank=1,
     ),
 )
 
@@ -485,9 +521,9 @@ BODY = _starts(
     r"page allocated|page dumped because",
     # mm/kasan, mm/kfence, kernel/kcsan, mm/slub.c, mm/kmemleak.c, lib/ubsan.c
     r"Read of size|Write of size|Read at addr|Write at addr|Allocated by|Freed by|Last potentially|Second to last",
-    r"The buggy address|which belongs|Memory state|>?[0-9a-f]{8,16}: |Pointer tag|Object\b|Redzone |Padding ",
-    r"Bytes b4|FIX |Slab 0x|KASAN: |kasan: |INFO: (?:Slab|Object|Allocated|Freed)|value changed|Reported by",
-    r'write to 0x|read to 0x|race at|index |shift exponent|signed integer|backtrace|comm "|hex dump',
+    r"The buggy address|which belongs|Memory state|>?[0-9a-f]{3,16}:? +(?:[0-9a-f]{2,16} *)+$|Pointer tag|Object\b",
+    r"Redzone |Padding |Bytes b4|FIX |Slab 0x|KASAN: |kasan: |INFO: (?:Slab|Object|Allocated|Freed)|value changed",
+    r'Reported by|write to 0x|read to 0x|race at|index |shift exponent|signed integer|backtrace|comm "|hex dump',
     # kernel/locking/lockdep.c, kernel/rcu, kernel/hung_task.c, kernel/sched/core.c
     r"\d+ locks? held|no locks held|INFO: lockdep|stack backtrace|other info|but task|and this task|which lock",
     r"the existing|the first|the second|the dependencies|the shortest|to a |but this|and interrupts|locks held",
