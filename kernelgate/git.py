@@ -20,16 +20,21 @@ _NOBODY = {
     for role in ("AUTHOR", "COMMITTER")
     for what, value in (("NAME", "kernelgate"), ("EMAIL", "kernelgate@localhost"), ("DATE", "1000000000 +0000"))
 }
-ENVIRONMENT = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C", **_NOBODY}
-"""Neither the user's configuration nor their language nor their name."""
+_SETTINGS = {
+    "gc.auto": "0",
+    "core.checkStat": "minimal",  # a hard-linked or renamed tree has other inodes and ctimes, the same files
+    "core.trustctime": "false",
+    "checkout.workers": "0",
+    "init.defaultBranch": "base",
+}
+_CONFIGURATION = {
+    f"GIT_CONFIG_{part}_{number}": text
+    for number, setting in enumerate(_SETTINGS.items())
+    for part, text in zip(("KEY", "VALUE"), setting, strict=True)
+} | {"GIT_CONFIG_COUNT": str(len(_SETTINGS))}
 
-_SETTINGS = (
-    ("gc.auto", "0"),
-    ("core.checkStat", "minimal"),  # a hard-linked or renamed tree has other inodes and ctimes, the same files
-    ("core.trustctime", "false"),
-    ("checkout.workers", "0"),
-    ("advice.detachedHead", "false"),
-)
+ENVIRONMENT = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C", **_CONFIGURATION, **_NOBODY}
+"""Neither the user's configuration nor their language nor their name."""
 
 RECORD_EVERY = 1000
 """Files between two reports of progress."""
@@ -48,10 +53,7 @@ class Repository:
     def create(cls, path: Path) -> Repository:
         """An empty repository at PATH."""
         run(["git", "init", "-q", "--bare", "--template=", path], env=ENVIRONMENT)
-        repository = cls(path)
-        for name, value in _SETTINGS:
-            repository.git("config", name, value)
-        return repository
+        return cls(path)
 
     def git(
         self,

@@ -120,7 +120,7 @@ def _split(box: Path, folder: Path, origin: str) -> list[Mail]:
     """The mails of BOX that carry a patch, split into files in FOLDER."""
     result = run(["git", "mailsplit", "-b", "--mboxrd", f"-o{folder}", "--", box], env=ENVIRONMENT, check=False)
     if result.status:
-        raise UserError(f"{origin} is no mbox: {result.stderr.strip()}")
+        raise UserError(f"{origin} holds no patches: git cannot read it as an mbox")
     mails = (_mail(path) for path in sorted(folder.glob("[0-9]*")))
     return [mail for mail in mails if mail is not None]
 
@@ -203,5 +203,7 @@ def _absolute(diff: bytes) -> list[str]:
 
 
 def _reason(stderr: str) -> str:
+    if "No valid patches" in stderr:
+        return "there is no diff in it"
     lines = [line.removeprefix("error: ") for line in stderr.splitlines() if line.startswith("error: ")]
     return lines[0] if lines else "git cannot read it"
