@@ -124,7 +124,7 @@ def build(
         stamp = read_stamp(place)
         if stamp is None:
             work = _Work(tree, config, tools, fragments, place, cache.root / "ccache" / "objects", report)
-            stamp = _make_all(work, jobs or (os.cpu_count() or 1) + 1)
+            stamp = _make_all(work, jobs or _processors() + 1)
     out = place / OUT
     return Kernel(
         arch, config, out / tools.image, out / "vmlinux", out / ".config", stamp.release, stamp.build_id, out,
@@ -285,12 +285,11 @@ def _make_modules(kernel: Kernel, place: Path, cache: Cache) -> None:
     Their file names are noted as kmod/…, those of headers as the tree's: a header's name is
     what a BUG in an inline function shows, so it must not depend on the place.
     """
-    tree = kernel.build_dir.parent if (kernel.build_dir / "source").resolve() == kernel.build_dir.parent else None
-    flags = f"-ffile-prefix-map={tree or kernel.source_dir}/= -ffile-prefix-map={place}=kmod"
+    flags = f"-ffile-prefix-map={_source_of(kernel.build_dir)}/= -ffile-prefix-map={place}=kmod"
     compilers = ("LLVM=1",) if "CONFIG_CC_IS_CLANG=y" in kernel.config_file.read_text(encoding="utf-8") else ()
     argv = ("-C", str(kernel.build_dir), f"M={place}", *TOOLCHAINS[kernel.arch].words, *compilers, f"KCFLAGS={flags}")
     try:
-        kbuild.make(place, (*argv, "modules"), place / LOG, cache.root / "ccache" / "objects")
+        kbuild.make(place, (*argv, f"-j{_processors()}", "modules"), place / LOG, cache.root / "ccache" / "objects")
     except BuildError as error:
         lines = str(error).splitlines()[:-1]  # the log goes away with the folder
         raise InfrastructureError("\n".join([f"the test modules do not build on {kernel.build_dir}", *lines])) from None
@@ -337,6 +336,10 @@ def _build_id(vmlinux: Path) -> str:
 def _vermagic(module: Path) -> str:
     match = re.search(rb"\bvermagic=(\S+)", module.read_bytes())
     return match[1].decode() if match else "no kernel at all"
+
+
+def _processors() -> int:
+    return os.cpu_count() or 1
 
 
 def _size(path: Path) -> int:
