@@ -15,6 +15,7 @@ case = "REF-09"                    # the catalogue's id; a list of ids where it 
 defect = "D6"                      # its name in the notes
 since = 2                          # the patch that brings it
 summary = "..."
+shows = "..."                      # a regular expression that the failure's own words match
 test = "..."                       # the rest is optional: one test (KUnit case, trigger) of the case,
 bases = ["7.3"]                    # where it shows, when not everywhere,
 arches = ["x86_64"]
@@ -24,6 +25,7 @@ mended_by = "other-series/0003"    # and the patch that mends it
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,11 +46,20 @@ class KnownDefect:
     defect: str
     since: int
     summary: str
+    shows: re.Pattern[str]
     test: str | None
     bases: tuple[str, ...]
     arches: tuple[str, ...]
     configs: tuple[str, ...]
     mended_by: str | None
+
+    def __str__(self) -> str:
+        mend = f", mended by {self.mended_by}" if self.mended_by else ""
+        return f"{self.defect}: {self.summary} (since patch {self.since}{mend})"
+
+    def shows_in(self, explanation: str) -> bool:
+        """Whether a failure with this EXPLANATION is this defect and not another one in its place."""
+        return self.shows.search(explanation) is not None
 
     def holds(self, level: int, base: str, arch: str, config: str) -> bool:
         """Whether it is to be expected with the first LEVEL patches on BASE (e.g. "7.2"), ARCH and CONFIG."""
@@ -119,6 +130,7 @@ def _known_defect(entry: _Table) -> KnownDefect:
         defect=entry.text("defect"),
         since=entry.number("since"),
         summary=entry.text("summary"),
+        shows=entry.pattern("shows"),
         test=entry.optional_text("test"),
         bases=entry.texts("bases", optional=True),
         arches=entry.texts("arches", optional=True),
@@ -144,6 +156,12 @@ class _Table:
         if not isinstance(value, str) or not value:
             raise self.wrong(key, "must be a text in quotes")
         return value
+
+    def pattern(self, key: str) -> re.Pattern[str]:
+        try:
+            return re.compile(self.text(key))
+        except re.error as error:
+            raise self.wrong(key, f"is no regular expression: {error}") from None
 
     def optional_text(self, key: str) -> str | None:
         return self.text(key) if key in self._left else None

@@ -30,6 +30,7 @@ case = "REF-09"
 defect = "D6"
 since = 2
 summary = "a get at INT_MAX"
+shows = "looks frozen"
 """
 PATCHED = FILES["mm/gup.c"].replace("line 3\n", "line three\n").replace("line 30\n", "line thirty\n")
 

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A verdict is PASSED on positive evidence only; each test takes one piece of it away."""
+
+from dataclasses import replace
+
+import pytest
+
+from kernelgate import verdict
+from kernelgate.dmesg import parse_kmsg
+from kernelgate.verdict import Evidence, Outcome, judge_boot, judge_case, judge_death, judge_survival, proven
+
+KTAP = """\
+KTAP version 1
+1..1
+    KTAP version 1
+    # Subtest: page_ref
+    # module: kg_page_ref
+    1..3
+    ok 1 counting_is_exact
+    # frozen: EXPECTATION FAILED at kmod/kg_page_ref.c:12
+    Expected raw == 0x80000000, but raw == 0
+    not ok 2 frozen
+    ok 3 get_fails # SKIP needs two nodes: --machine smp4-numa2
+# page_ref: pass:1 fail:1 skip:1 total:3
+# Totals: pass:1 fail:1 skip:1 total:3
+not ok 1 page_ref
+"""
+GOOD = (
+    KTAP.replace(
+        "    # frozen: EXPECTATION FAILED at kmod/kg_page_ref.c:12\n    Expected raw == 0x80000000, but raw == 0\n", ""
+    )
+    .replace("not ok 2", "ok 2")
+    .replace("not ok 1", "ok 1")
+    .replace("pass:1 fail:1", "pass:2 fail:0")
+)
+BUG = """\
+page: refcount:0 mapcount:0 mapping:0000000000000000 index:0x0 pfn:0x4a3c
+page dumped because: VM_BUG_ON_PAGE(__page_is_frozen(page))
+------------[ cut here ]------------
+kernel BUG at include/linux/page_ref.h:154!
+Oops: invalid opcode: 0000 [#1] SMP
+CPU: 1 UID: 0 PID: 77 Comm: sh Tainted: G           O        7.2.13 #1
+RIP: 0010:kg_trigger_page_ref_add+0x31/0x40 [kg_crash]
+Call Trace:
+ <TASK>
+ kg_crash_write+0x8e/0x110 [kg_crash]
+ full_proxy_write+0x51/0x80
+ vfs_write+0xbf/0x3e0
+ </TASK>
+---[ end trace 0000000000000000 ]---
+"""
+CONDITION = "VM_BUG_ON_PAGE(__page_is_frozen(page))"
+HEADER = "include/linux/page_ref.h"
+OOPSED = verdict.TAINT_DIE | verdict.TAINT_OOT_MODULE
+
+
+def evidence(text: str, first: int = 0, **changes: object) -> Evidence:
+    log = "".join(f"6,{first + n},{1000 * n},-;{line}\n" for n, line in enumerate(text.splitlines()))
+    sound = Evidence("insmod", 0, "", parse_kmsg(log), first, "", 0, verdict.KUNIT_TAINT)
+    return replace(sound, **changes)
+
+
+def death(text: str, **changes: object) -> Evidence:
+    return evidence(text, **{"taint_after": OOPSED, **changes})
+
+
+def dies(found: Evidence) -> list[str]:
+    return judge_death(found, CONDITION, HEADER, "kg_trigger_page_ref_add")
+
+
+def test_nothing_heard_is_crashed() -> None:
+    assert verdict.Verdict().outcome is Outcome.CRASHED
+
+
+def test_case_with_its_ok_line_in_a_sound_guest_passes() -> None:
+    assert judge_case(evidence(GOOD), "page_ref", "counting_is_exact").outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"status": None}, "never answered"),
+        ({"taint_after": None}, "never answered"),
+        ({"status": 1, "output": "invalid module format"}, "status 1 invalid module format"),
+        ({"taint_after": verdict.KUNIT_TAINT | 1 << 9}, "tainted W"),
+        ({"death": "panic"}, "panic"),
+        ({"records": ()}, "log is empty"),
+    ],
+)
+def test_case_does_not_pass_without(changes: dict[str, object], reason: str) -> None:
+    judged = judge_case(evidence(GOOD, **changes), "page_ref", "counting_is_exact")
+    assert not judged.passed
+    assert reason in judged.explain()
+
+
+def test_gap_at_the_beginning_of_the_log_is_noticed() -> None:
+    late = replace(evidence(GOOD, first=8), first=7)
+    assert "gaps" in judge_case(late, "page_ref", "counting_is_exact").explain()
+
+
+def test_gap_in_the_middle_of_the_log_is_noticed() -> None:
+    whole = evidence(GOOD)
+    torn = replace(whole, records=whole.records[:4] + whole.records[5:])
+    assert "gaps" in judge_case(torn, "page_ref", "counting_is_exact").explain()
+
+
+def test_failed_case_says_what_it_expected() -> None:
+    judged = judge_case(evidence(KTAP), "page_ref", "frozen")
+    assert judged.outcome is Outcome.FAILED
+    assert "Expected raw == 0x80000000, but raw == 0" in judged.explain()
+
+
+def test_skip_is_no_pass_and_names_the_remedy() -> None:
+    judged = judge_case(evidence(GOOD), "page_ref", "get_fails")
+    assert judged.outcome is Outcome.SKIPPED
+    assert "smp4-numa2" in judged.explain()
+
+
+def test_skip_in_an_unsound_guest_is_a_failure() -> None:
+    assert judge_case(evidence(GOOD + BUG), "page_ref", "get_fails").outcome is Outcome.FAILED
+
+
+def test_case_without_a_line_fails() -> None:
+    assert "no result line" in judge_case(evidence(GOOD), "page_ref", "get_failed").explain()
+
+
+def test_splat_beside_a_passing_case_fails_it() -> None:
+    assert judge_case(evidence(GOOD + BUG), "page_ref", "counting_is_exact").outcome is Outcome.FAILED
+
+
+def test_sound_run_proves_all_its_cases() -> None:
+    assert set(proven(evidence(GOOD), "page_ref")) == {"counting_is_exact", "frozen", "get_fails"}
+
+
+def test_red_run_proves_what_ended_before_the_first_red_line() -> None:
+    assert set(proven(evidence(KTAP), "page_ref")) == {"counting_is_exact"}
+
+
+def test_splat_ends_what_is_proven() -> None:
+    begun, end = GOOD.split("    ok 2")
+    assert set(proven(evidence(f"{begun}{BUG}    ok 2{end}"), "page_ref")) == {"counting_is_exact"}
+
+
+def test_trouble_without_a_place_in_the_log_proves_nothing() -> None:
+    assert proven(evidence(GOOD, taint_after=verdict.KUNIT_TAINT | 1 << 5), "page_ref") == {}
+
+
+def test_dead_guest_proves_nothing() -> None:
+    assert proven(evidence(GOOD, death="panic"), "page_ref") == {}
+
+
+def test_required_death_is_recognised() -> None:
+    assert dies(death(BUG)) == []
+
+
+def test_survival_is_no_death() -> None:
+    assert dies(death("kg_crash: page_ref_add trigger survived")) == [f"{CONDITION} did not fire"]
+
+
+def test_another_condition_is_another_death() -> None:
+    assert dies(death(BUG.replace("__page_is_frozen(page)", "PageTail(page)")))
+
+
+def test_death_in_another_file_is_another_death() -> None:
+    assert dies(death(BUG.replace("include/linux/page_ref.h", "mm/page_alloc.c")))
+
+
+def test_death_of_another_call_is_another_death() -> None:
+    assert dies(death(BUG.replace("kg_trigger_page_ref_add", "kg_trigger_page_ref_sub")))
+
+
+def test_second_splat_beside_the_death_is_noticed() -> None:
+    warning = "------------[ cut here ]------------\nWARNING: mm/slub.c:12 at kfree+0x1/0x2, CPU#0: sh/7\n"
+    assert any("besides" in reason for reason in dies(death(BUG + warning)))
+
+
+def test_death_that_leaves_no_taint_is_doubted() -> None:
+    assert dies(death(BUG, taint_after=verdict.TAINT_OOT_MODULE))
+
+
+def test_death_of_the_whole_guest_is_not_the_required_one() -> None:
+    assert "whole guest" in dies(death(BUG, death="Kernel panic"))[0]
+
+
+def test_survivor_must_say_that_it_came_back() -> None:
+    said = "kg_crash: page_ref_add control survived"
+    assert judge_survival(evidence(said, taint_after=verdict.TAINT_OOT_MODULE), said) == []
+    assert judge_survival(evidence("nothing", taint_after=verdict.TAINT_OOT_MODULE), said)
+    assert judge_survival(evidence(said + "\n" + BUG, taint_after=verdict.TAINT_OOT_MODULE), said)
+
+
+def test_boot_that_is_not_what_was_asked_for_fails() -> None:
+    good = evidence("Linux version 7.2.13", taint_after=0)
+    assert judge_boot(good, [("CPUs online", "0-3", "0-3")]).passed
+    assert "asked for 0-3, got 0-1" in judge_boot(good, [("CPUs online", "0-3", "0-1")]).explain()
+
+
+def test_taint_letters_are_those_of_the_kernel() -> None:
+    assert verdict.taint_letters(1 << 7 | 1 << 12) == "DO"
