@@ -23,19 +23,24 @@ from kernelgate.progress import Report, Step
 SUITES = ("bookworm", "bookworm-security", "trixie-backports", "sid", "experimental")
 """Where linux-source-6.1, -6.12 (first two), -7.2 (next two) and -7.3 (last) are; a mirror may lack some."""
 
-_ARCHIVE_SUITES = re.compile(r"(oldstable|stable|testing|unstable|experimental|sid|bookworm|trixie|forky|duke)(-.*)?")
-_SECURITY_SUITES = re.compile(r"(oldstable|stable|testing|bookworm|trixie|forky|duke)-security")
-_INDEX = re.compile(r"^'(\S+?)/dists/(\S+?)/InRelease'", re.MULTILINE)
+_NAME = r"(?:oldstable|stable|testing|bookworm|trixie|forky|duke)"
+_ARCHIVE_SUITES = re.compile(rf"unstable|experimental|sid|{_NAME}(?:-updates|-backports|-proposed-updates)?")
+_SECURITY_SUITES = re.compile(rf"{_NAME}-security")
+_INDEX = re.compile(r"^'(\S+?)/dists/(\S+?)/main/binary-\w+/Packages", re.MULTILINE)
 
 POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Mirrors:
-    """Where the system's apt finds Debian's archive and its security updates (None: not configured)."""
+    """Where the system's apt may find Debian's archive and its security updates.
 
-    archive: str
-    security: str | None
+    Other people's repositories name their suites "stable" or "bookworm" too. They are
+    asked as well, and passed over: they have none of the suites, signed by Debian's key.
+    """
+
+    archive: tuple[str, ...]
+    security: tuple[str, ...]
 
 
 def mirrors(index_uris: str) -> Mirrors:
@@ -45,14 +50,14 @@ def mirrors(index_uris: str) -> Mirrors:
     plainer, but lists nothing until the first update.
     Raises UserError when no Debian archive is among them.
     """
-    sites = [(site, suite) for site, suite in _INDEX.findall(index_uris)]
-    archive = [site for site, suite in sites if _ARCHIVE_SUITES.fullmatch(suite) and not suite.endswith("-security")]
-    security = [site for site, suite in sites if _SECURITY_SUITES.fullmatch(suite)]
+    sites = _INDEX.findall(index_uris)
+    archive = dict.fromkeys(site for site, suite in sites if _ARCHIVE_SUITES.fullmatch(suite))
+    security = dict.fromkeys(site for site, suite in sites if _SECURITY_SUITES.fullmatch(suite))
     if not archive:
         raise UserError(
             "the system's apt is configured for no Debian mirror: name a tarball, a directory or git:PATH@REV as base"
         )
-    return Mirrors(archive[0], security[0] if security else None)
+    return Mirrors(tuple(archive), tuple(security))
 
 
 def sources_list(
@@ -62,9 +67,8 @@ def sources_list(
     trust = f" signed-by={keyring}" if keyring else ""
     lines = []
     for suite in suites:
-        site = found.security if suite.endswith("-security") else found.archive
-        if site is not None:
-            lines.append(f"deb [arch={architecture}{trust}] {site} {suite} main\n")
+        sites = found.security if suite.endswith("-security") else found.archive
+        lines += [f"deb [arch={architecture}{trust}] {site} {suite} main\n" for site in sites]
     return "".join(lines)
 
 
@@ -107,24 +111,18 @@ class Apt:
         Raises InfrastructureError when it does not arrive whole and with the right checksum.
         """
         argv = ["apt-get", *self._options, "-q", "download", f"{package}={version}"]
-        total = self._size(package, version)
-        try:
-            with start(argv, cwd=folder, stderr=PIPE) as child:
-                while child.poll() is None:
-                    report(
-                        Step(
-                            f"download {package} {version}",
-                            _megabytes(folder, self.folder / "cache/archives/partial"),
-                            total,
-                            "MB",
-                        )
-                    )
-                    time.sleep(POLL_SECONDS)
-                assert child.stderr is not None
-                complaint = child.stderr.read().decode(errors="replace")
-            return next(folder.glob(f"{package}_*.deb"))
-        except StopIteration:
-            raise InfrastructureError(f"{package} {version} did not arrive: {_complaint(complaint)}") from None
+        name, total = f"download {package} {version}", self._size(package, version)
+        places = (folder, self.folder / "cache/archives/partial")
+        with start(argv, cwd=folder, stderr=PIPE) as child:
+            while child.poll() is None:
+                report(Step(name, _megabytes(*places), total, "MB"))
+                time.sleep(POLL_SECONDS)
+            assert child.stderr is not None
+            complaint = child.stderr.read().decode(errors="replace")
+        fetched = list(folder.glob(f"{package}_*.deb"))
+        if child.returncode or not fetched:
+            raise InfrastructureError(f"{package} {version} did not arrive: {_complaint(complaint)}")
+        return fetched[0]
 
     def download_all(self, packages: Sequence[str]) -> list[Path]:
         """Fetch PACKAGES and all that they depend on, and return the .debs.

@@ -40,6 +40,7 @@ class Entry:
     path: Path
     last_used: float
 
+    @property
     def size(self) -> int:
         """Bytes on the disk, found by walking the folder; a file with N names counts for an Nth."""
         return _size(self.path)
@@ -128,7 +129,7 @@ class Cache:
 
     def size(self) -> int:
         """Bytes that all entries take on the disk."""
-        return sum(entry.size() for entry in self.entries())
+        return sum(entry.size for entry in self.entries())
 
     def _open(self) -> None:
         marker = self.root / "LAYOUT"
@@ -204,7 +205,7 @@ def _enough(entries: list[Entry], excess: int) -> list[Entry]:
         if excess <= 0:
             break
         chosen.append(entry)
-        excess -= entry.size()
+        excess -= entry.size
     return chosen
 
 

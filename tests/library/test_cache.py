@@ -151,9 +151,9 @@ def test_an_entry_shares_the_size_of_hard_links(tmp_path: Path) -> None:
         (place / "file").write_bytes(os.urandom(size))
 
     original = cache.publish("trees", "original", big)
-    assert cache.entries()[0].size() == pytest.approx(size, abs=16384)
+    assert cache.entries()[0].size == pytest.approx(size, abs=16384)
     cache.publish("trees", "copy", lambda place: (place / "file").hardlink_to(original / "file"))
-    assert [entry.size() for entry in cache.entries()] == pytest.approx([size / 2, size / 2], abs=16384)
+    assert [entry.size for entry in cache.entries()] == pytest.approx([size / 2, size / 2], abs=16384)
 
 
 def test_remove(tmp_path: Path) -> None:
