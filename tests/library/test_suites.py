@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The cases of kmod/ are read off its sources in a fixed form."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,16 @@ def test_every_case_in_kmod_is_a_function_there() -> None:
         assert each.cases, f"{module}.c has no KG_CASE"
         for case in each.cases:
             assert f"static void {case.name}(struct kunit *" in text, f"{module}.c: {case.name}"
+
+
+def test_names_of_the_gate_select_nothing_of_the_library() -> None:
+    """`-k frozen_bit` is the gate: no test of the library may have such a word in its name."""
+    gate = [folder.name for folder in (ROOT / "tests").iterdir() if folder.is_dir() and folder.name != "library"]
+    listed = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/library", "-k", " or ".join(gate)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert [line for line in listed.stdout.splitlines() if "::" in line] == []

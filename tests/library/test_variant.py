@@ -39,7 +39,7 @@ def test_asserts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("header", ["page_ref", "page_flags"])
-def test_frozen_bit_in_either_header(tmp_path: Path, header: str) -> None:
+def test_bit_in_either_header(tmp_path: Path, header: str) -> None:
     page_ref, page_flags = (ASSERTS + FROZEN_BIT, "") if header == "page_ref" else (ASSERTS, FROZEN_BIT)
     assert detect(tree(tmp_path, page_ref, page_flags)) is Variant.FROZEN_BIT
 
@@ -52,8 +52,9 @@ def test_frozen_bit_in_either_header(tmp_path: Path, header: str) -> None:
         "enum {\n\tPAGEREF_FROZEN_BIT = 1U << 31,\n};",
         "static const unsigned int PAGEREF_FROZEN_BIT = 1U << 31;",
     ],
+    ids=["spaced macro", "macro on two lines", "enumerator", "constant"],
 )
-def test_frozen_bit_however_it_is_defined(tmp_path: Path, definition: str) -> None:
+def test_bit_however_it_is_defined(tmp_path: Path, definition: str) -> None:
     assert detect(tree(tmp_path, ASSERTS + definition + "\n")) is Variant.FROZEN_BIT
 
 
@@ -75,6 +76,7 @@ def test_asserts_however_it_is_laid_out(tmp_path: Path, layout: str) -> None:
         "// #define PAGEREF_FROZEN_BIT BIT(31)\n",
         "#define PAGEREF_FROZEN_BITS_UNRELATED 3\n",
     ],
+    ids=["in a block comment", "in a line comment", "in a longer name"],
 )
 def test_a_mention_is_not_a_definition(tmp_path: Path, mention: str) -> None:
     assert detect(tree(tmp_path, UNPATCHED + mention)) is Variant.UNPATCHED
