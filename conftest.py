@@ -7,7 +7,6 @@ judges, kernelgate/report.py words what a person reads.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,8 +41,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--append", default="", metavar="PARAMS", help="more kernel parameters")
     add("--accel", choices=("auto", "kvm", "tcg"), default="auto", help="accelerator (default: %(default)s)")
     add("--case", action="append", default=[], metavar="ID", help="only this case of the catalogue, e.g. REF-04")
-    add("--jobs", type=int, default=(os.cpu_count() or 1) + 1, help="parallel compilers (default: %(default)s)")
-    add("--cache", default=os.environ.get("KERNELGATE_CACHE"), help="cache folder (default: ~/.cache/kernelgate)")
+    add("--jobs", type=int, metavar="N", help="parallel compilers (default: one more than processors)")
+    add("--cache", metavar="DIR", help="cache folder (default: KERNELGATE_CACHE, or ~/.cache/kernelgate)")
     add("--results", default="results", help="where failures leave what replays them (default: %(default)s)")
 
 
@@ -128,6 +127,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 
 
 def _options(config: pytest.Config) -> Any:
+    from kernelgate.cache import default_root
     from kernelgate.gate import Options
 
     option = config.getoption
@@ -141,7 +141,7 @@ def _options(config: pytest.Config) -> Any:
         append=option("--append"),
         accel=option("--accel"),
         jobs=option("--jobs"),
-        cache=Path(option("--cache") or Path.home() / ".cache" / "kernelgate"),
+        cache=Path(option("--cache") or default_root()),
         results=ROOT / option("--results"),
     )
 

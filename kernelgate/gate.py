@@ -61,8 +61,7 @@ class Options:
     kernel_builds: tuple[Path, ...] = ()
     append: str = ""
     accel: str = "auto"
-    jobs: int = 3
-    replay: str = "scripts/run"
+    jobs: int | None = None
 
 
 @dataclass(frozen=True)
