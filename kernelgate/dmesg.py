@@ -118,7 +118,7 @@ def parse_console(text: str) -> tuple[Record, ...]:
 
 def parse(text: str) -> tuple[Record, ...]:
     """The records of TEXT, whichever of the two it is."""
-    return parse_kmsg(text) if _KMSG.match(text) else parse_console(text)
+    return parse_kmsg(text) if _KMSG.match(text.partition("\n")[0]) else parse_console(text)
 
 
 def gaps(log: Sequence[Record], first: int | None = None) -> tuple[Gap, ...]:
@@ -155,14 +155,14 @@ def _from_console(line: str, seq: int) -> Iterable[Record]:
     line = _ANSI.sub("", line)
     for dropped in _DROPPED.findall(line):
         seq += int(dropped)
-    line = _DATES.sub("", _DROPPED.sub("", line))
-    for part in _LATE_STAMP.split(line):
-        match = _CONSOLE.match(part)
-        assert match is not None
-        priority = int(match[1]) if match[1] else None
+    rest = [_DATES.sub("", _DROPPED.sub("", line))]
+    while rest:
+        match = _CONSOLE.match(rest[0])
+        assert match is not None  # all of its parts are optional
+        level = int(match[1]) & 7 if match[1] else None
         seconds = float(match[2]) if match[2] else None
-        text = part[match.end() :].rstrip()
-        yield Record(seq, None if priority is None else priority & 7, seconds, text, match[3] or "")
+        text, *rest = _LATE_STAMP.split(rest[0][match.end() :], maxsplit=1)
+        yield Record(seq, level, seconds, text.rstrip(), match[3] or "")
         seq += 1
 
 
@@ -200,6 +200,7 @@ class _Draft:
     """A splat while its lines still come in."""
 
     first: Record
+    callers: set[str] = field(default_factory=set)
     banners: list[tuple[Format, re.Match[str]]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
@@ -254,13 +255,22 @@ class _Collector:
             self._announce(record, (_STRAY_END, _END.search(record.text)), None)  # type: ignore[arg-type]
 
     def _draft_for(self, record: Record) -> _Draft | None:
-        own = self._open.get(record.caller)
-        newest = self.drafts[-1] if self.drafts and self.drafts[-1] in self._open.values() else None
-        draft = own or newest
+        draft = self._open.get(record.caller) or self._newest(record.caller)
         if draft is not None and draft.is_over(record):
             self._open = {caller: other for caller, other in self._open.items() if other is not draft}
             return None
         return draft
+
+    def _newest(self, caller: str) -> _Draft | None:
+        """The last draft, if it is open and CALLER may go on with it.
+
+        A task may go on in an interrupt or trap (T77, then C1), but not as another task.
+        """
+        newest = self.drafts[-1] if self.drafts else None
+        if newest is None or newest not in self._open.values():
+            return None
+        same_sort = any(other[:1] == caller[:1] and other != caller for other in newest.callers)
+        return None if same_sort and newest.best[0].kind not in _CROSS_CPU else newest
 
     def _banner(self, record: Record) -> tuple[Format, re.Match[str]] | None:
         """The wording that RECORD matches, if it is one; a first boot's banner is none."""
@@ -281,12 +291,13 @@ class _Collector:
         if draft is None or not draft.is_carried_on_by(banner[0]):
             draft = _Draft(record, seconds=record.seconds)
             self.drafts.append(draft)
-            self._open[record.caller] = draft
+        self._open[record.caller] = draft
+        draft.callers.add(record.caller)
         draft.banners.append(banner)
         draft.add(record)
 
     def _continue(self, record: Record, draft: _Draft) -> None:
-        foreign = record.caller != draft.first.caller and draft.best[0].kind not in _CROSS_CPU
+        foreign = record.caller not in draft.callers and draft.best[0].kind not in _CROSS_CPU
         if foreign or _KTAP.match(record.text):
             return
         draft.after += draft.ended
@@ -310,7 +321,7 @@ def _finish(draft: _Draft) -> Splat:
     function = _guilty(wording, named, trace)
     title = _title(kind, wording, match, draft.lines)
     title += f" in {function}" if function else ""
-    title += f": {_anonymous(condition)}" if condition and kind in _ASSERTING else ""
+    title += f": {condition}" if condition and kind in _ASSERTING else ""
     return Splat(
         kind=kind,
         title=title,
@@ -396,7 +407,7 @@ def _anonymous(text: str) -> str:
     """TEXT without what differs from run to run."""
     text = re.sub(r"\b(?:0x[0-9a-f]+|[0-9a-f]{8,})\b", "ADDR", text, flags=re.IGNORECASE)
     text = re.sub(r"\+ADDR/ADDR\b", "", text)
-    text = re.sub(r"(?<![\w.])\d+\b", "NUM", text)
+    text = re.sub(r"(?<![\w.-])\d+\b", "NUM", text)
     return " ".join(text.split())
 
 

@@ -204,7 +204,7 @@ _FAULTS = (
 
 _CHECKS = (
     # include/asm-generic/bug.h CUT_HERE
-    _row(Kind.UNKNOWN, r".*-{6,}\[ cut here \]-{6,}", joins=CHECKS, rank=0),
+    _row(Kind.UNKNOWN, r".*-{6,}\[ cut here \]-{6,}", "", Blame.REGISTERS, joins=CHECKS, rank=0),
     # mm/debug.c __dump_page(), dump_page()
     _row(
         Kind.PAGE_DUMP,
@@ -379,7 +379,12 @@ _PANIC = (
         Blame.BANNER,
     ),
     _row(Kind.STACK, r"Kernel panic - not syncing: corrupted stack end", "corrupted stack end"),
-    _row(Kind.STACK, r"Kernel panic - not syncing: kernel stack overflow", "kernel stack overflow", joins=MORTAL),
+    _row(
+        Kind.STACK,
+        r"Kernel panic - not syncing: kernel stack overflow",
+        "kernel stack overflow",
+        late=frozenset({Kind.STACK}),
+    ),
     # the panic that a report ends in, where it was asked for: kernel/panic.c check_panic_on_warn(), kernel/exit.c,
     # kernel/watchdog.c, kernel/hung_task.c, kernel/rcu/tree_stall.h, arch/*/kernel (oops_end(), die())
     _row(
