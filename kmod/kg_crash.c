@@ -169,7 +169,8 @@ static noinline void kg_trigger_sleep_in_atomic(struct page *page)
 	mutex_lock(&lock);
 	msleep(20);
 	mutex_unlock(&lock);
-	if (!kg_owned(page))
+	/* The scheduler, having complained, has enabled preemption by itself. */
+	if (preempt_count())
 		preempt_enable();
 }
 

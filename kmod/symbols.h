@@ -14,17 +14,25 @@
 
 typedef unsigned long (*kg_lookup_name_fn)(const char *name);
 
+/* A registration waits for all CPUs, so it is done once. */
+static inline kg_lookup_name_fn kg_find_lookup_name(void)
+{
+	static kg_lookup_name_fn found;
+	struct kprobe probe = { .symbol_name = "kallsyms_lookup_name" };
+
+	if (!found && !register_kprobe(&probe)) {
+		found = (kg_lookup_name_fn)probe.addr;
+		unregister_kprobe(&probe);
+	}
+	return found;
+}
+
 /* The address of @name, or NULL when this kernel has no such function. */
 static inline void *kg_lookup(const char *name)
 {
-	struct kprobe probe = { .symbol_name = "kallsyms_lookup_name" };
-	kg_lookup_name_fn lookup_name;
+	kg_lookup_name_fn lookup_name = kg_find_lookup_name();
 
-	if (register_kprobe(&probe))
-		return NULL;
-	lookup_name = (kg_lookup_name_fn)probe.addr;
-	unregister_kprobe(&probe);
-	return (void *)lookup_name(name);
+	return lookup_name ? (void *)lookup_name(name) : NULL;
 }
 
 #endif
