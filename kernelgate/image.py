@@ -55,6 +55,7 @@ class Recipe:
     packages: tuple[str, ...]
     programs: tuple[str, ...]
     folders: tuple[str, ...]
+    links: Mapping[str, str]
     files: Mapping[str, str]
 
 
@@ -63,7 +64,7 @@ def recipe(folder: Path = RECIPE) -> Recipe:
     try:
         data = tomllib.loads((folder / "recipe.toml").read_text())
         words = {name: tuple(data[name]) for name in ("suites", "packages", "programs", "folders")}
-        return Recipe(**words, files=MappingProxyType(data["files"]))
+        return Recipe(**words, links=MappingProxyType(data["links"]), files=MappingProxyType(data["files"]))
     except (KeyError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{folder / 'recipe.toml'}: {error}: see the comments in the file") from None
 
@@ -136,6 +137,8 @@ def _lay_out(contents: Recipe, packages: Path, root: Path) -> None:
         (root / private).chmod(0o700)
     for name, text in contents.files.items():
         (root / name).write_text(text)
+    for name, pointed_at in contents.links.items():
+        (root / name).symlink_to(pointed_at)
     _copy(RECIPE / "init", root / "init")
     for program in contents.programs:
         _copy(packages / program, root / program)
