@@ -18,6 +18,7 @@ from kernelgate.errors import InfrastructureError, KernelgateError, UserError
 
 ROOT = Path(__file__).parent
 GATE = pytest.StashKey[Any]()
+ARCHES = pytest.StashKey[tuple[str, ...]]()
 ROWS = pytest.StashKey[list[report.Row]]()
 INFRASTRUCTURE_TROUBLE = pytest.StashKey[bool]()
 
@@ -50,10 +51,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = []
     config.stash[INFRASTRUCTURE_TROUBLE] = False
     try:
-        arches = selection.parse_arches(config.getoption("--arch"))
-        selection.check_machines(config.getoption("--machine"), arches, _machines())
+        config.stash[ARCHES] = _arches(config)
+        selection.check_machines(config.getoption("--machine"), config.stash[ARCHES], _machines())
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _arches(config: pytest.Config) -> tuple[str, ...]:
+    """The architectures to test: those of --arch that are to be built, or that were built elsewhere."""
+    wanted = selection.parse_arches(config.getoption("--arch"))
+    folders = config.getoption("--kernel-build")
+    if not folders:
+        return wanted
+    from kernelgate import build  # readelf: only where it is needed
+
+    return selection.built(wanted, {folder: build.existing(Path(folder)).arch for folder in folders})
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -71,7 +83,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _targets(item: Any) -> tuple[selection.Target, ...]:
     config, own = item.config, item.get_closest_marker("machines")
     return selection.targets(
-        selection.parse_arches(config.getoption("--arch")),
+        config.stash[ARCHES],
         own.kwargs if own else {},
         config.getoption("--machine"),
         _machines(),

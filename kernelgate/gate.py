@@ -162,10 +162,6 @@ class Gate:
         chosen = series.load(name, pristine.version, options.upto, options.root)
         return series.apply(chosen, pristine, self.cache, report)
 
-    def arches(self) -> tuple[str, ...] | None:
-        """The architectures of --kernel-build, None without it. Raises UserError for what is no build folder."""
-        return tuple(kernel.arch for kernel in self._existing) or None
-
     # What a person is told of it.
 
     def label(self, arch: str) -> str:

@@ -37,6 +37,19 @@ def parse_arches(text: str) -> tuple[str, ...]:
     return arches
 
 
+def built(wanted: Sequence[str], builds: Mapping[str, str]) -> tuple[str, ...]:
+    """The architectures of BUILDS (build folder to architecture), each among WANTED and built once.
+
+    Raises UserError for a build folder that cannot be meant.
+    """
+    for folder, arch in builds.items():
+        if arch not in wanted:
+            raise UserError(f"{folder} is a build for {arch}: add --arch {arch}")
+    if len(set(builds.values())) < len(builds):
+        raise UserError(f"two build folders are for the same architecture: name one of {', '.join(builds)}")
+    return tuple(builds.values())
+
+
 def targets(
     arches: Sequence[str],
     own: Mapping[str, Sequence[str]],

@@ -4,7 +4,7 @@
 import pytest
 
 from kernelgate.errors import UserError
-from kernelgate.selection import Target, check_machines, parse_arches, targets
+from kernelgate.selection import Target, built, check_machines, parse_arches, targets
 
 MACHINES = {"x86_64": ["smp2", "smp4-numa2"], "arm64": ["smp2", "lse"]}
 OWN = {"x86_64": ["smp2"], "arm64": ["lse"]}
@@ -40,3 +40,17 @@ def test_unknown_machine_names_the_nearest() -> None:
 def test_machine_of_another_architecture_names_that_architecture() -> None:
     with pytest.raises(UserError, match="machine 'lse' is one of arm64: add --arch arm64"):
         check_machines(["lse"], ("x86_64",), MACHINES)
+
+
+def test_build_folders_decide_the_architectures() -> None:
+    assert built(("x86_64", "arm64"), {"b": "arm64"}) == ("arm64",)
+
+
+def test_build_folder_of_an_architecture_not_asked_for_is_refused() -> None:
+    with pytest.raises(UserError, match="b is a build for arm64: add --arch arm64"):
+        built(("x86_64",), {"b": "arm64"})
+
+
+def test_two_build_folders_of_one_architecture_are_refused() -> None:
+    with pytest.raises(UserError, match="name one of a, b"):
+        built(("x86_64",), {"a": "x86_64", "b": "x86_64"})
