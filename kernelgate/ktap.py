@@ -191,6 +191,8 @@ class _Parser:
         below = self._stack.pop() if self._stack and self._stack[-1].indent > indent else None
         document = self._renumbered(document, int(match[3])) if document else self._open(indent)
         self._check_number(document, int(match[3]), name)
+        if below and not indent and below.plan is None:
+            self._error(below, "has no plan: a suite of KUnit always has one")
         children = self._children(below, name) if below else ()
         status = self._status(match[2] == "ok", (match[5] or "").upper(), name)
         reason = (match[6] or "").strip() if (match[5] or "").upper() in (*_UNPROVEN, *_BROKEN) else ""
