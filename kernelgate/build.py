@@ -208,7 +208,7 @@ class _Work:
 
     def make(self, *words: str, on_line: Callable[[str], None] = lambda _line: None) -> None:
         # File names in the debug information are relative to the tree, as in a build inside it. ccache leaves
-        # the value of this option out of its keys, so that the folder in it does no harm.
+        # this option's value out of its keys and applies it to the folder, so that objects of other folders fit.
         flags = f"-fdebug-prefix-map={self.out}=. -fdebug-prefix-map=../="
         compilers = (f"CC=ccache {self.tools.cross}gcc", "HOSTCC=ccache gcc", f"KCFLAGS={flags}", f"KAFLAGS={flags}")
         argv = ("-f", "../Makefile", *self.tools.words, *compilers, *words)

@@ -10,8 +10,7 @@ SHOWN_LINES = 40
 """How much of a failed build a person is shown; the log has the rest."""
 
 _OBJECT = re.compile(r"  (?:CC|AS|HOSTCC)(?: \[M\])? +\S+\.o\Z|  HOSTCC +\S+\Z")
-_WARNING = re.compile(r"(?:^|\s)warning: |^WARNING: (?:modpost|vmlinux)|^\S+: warning: ")
-_CONFIG_WARNING = re.compile(r"^\.config:\d+:warning: |^warning: \(")
+_WARNING = re.compile(r"\S: warning: |^WARNING: modpost: ")  # not ".config:7:warning: override", which is meant
 _ERROR = re.compile(
     r"\berror: |undefined reference|^ERROR: modpost|\bld(?:\.bfd|\.lld)?: .*(?:error|cannot|undefined)"
     r"|No rule to make target|: not found$|^make.*\*\*\* .*(?:Stop|No such)"
@@ -31,7 +30,7 @@ def is_object(line: str) -> bool:
 
 def warnings(lines: Sequence[str]) -> tuple[str, ...]:
     """The compilers' and modpost's warnings, each once, in order."""
-    found = (line for line in lines if _WARNING.search(line) and not _CONFIG_WARNING.match(line))
+    found = (line for line in lines if _WARNING.search(line))
     return tuple(dict.fromkeys(found))
 
 
@@ -41,7 +40,7 @@ def errors(lines: Sequence[str]) -> tuple[str, ...]:
     Where no compiler speaks, what make said last.
     """
     chosen: set[int] = set()
-    for index in (i for i, line in enumerate(lines) if _ERROR.search(line) and not _CONFIG_WARNING.match(line)):
+    for index in (i for i, line in enumerate(lines) if _ERROR.search(line)):
         chosen.update(_around(lines, index))
     if not chosen:
         chosen = {i for i, line in enumerate(lines) if _MAKE_ERROR.match(line)} or set(range(len(lines)))

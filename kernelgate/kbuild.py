@@ -60,11 +60,7 @@ _EMPTIED = ("MAKEFLAGS", "KBUILD_OUTPUT", "O", "KCFLAGS", "KAFLAGS", "KCPPFLAGS"
 
 
 def environment(ccache: Path) -> dict[str, str]:
-    """The environment of every make; CCACHE is the folder of ccache.
-
-    CCACHE_NOHASHDIR lets an object be used in another folder than it was compiled in:
-    the only trace of the folder, in the debug information, is mapped away by build.py.
-    """
+    """The environment of every make; CCACHE is the folder of ccache."""
     return {
         **dict.fromkeys(_EMPTIED, ""),
         "LC_ALL": "C",
@@ -75,7 +71,6 @@ def environment(ccache: Path) -> dict[str, str]:
         "CCACHE_DIR": str(ccache),
         "CCACHE_MAXSIZE": CCACHE_SIZE,
         "CCACHE_COMPRESS": "1",
-        "CCACHE_NOHASHDIR": "1",
     }
 
 

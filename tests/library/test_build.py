@@ -32,7 +32,7 @@ olddefconfig: ; @sed -i /GONE/d .config
 vmlinux: $(obj-y)
 	@$(CC) -nostdlib -static -Wl,--build-id=sha1 -Wl,-e0 -o $@ $^
 	@mkdir -p include/config && echo 7.2.0 > include/config/kernel.release
-%.o: ../%.c ; @echo "  CC      $@"; $(CC) -Wall -c $< -o $@
+%.o: ../%.c ; @echo "  CC      $@"; $(CC) -Wall -g $(KCFLAGS) -c $< -o $@
 ifdef M
 modules:
 	@for c in $(M)/*.c; do $(CC) $(KCFLAGS) -c $$c -o $${c%.c}.ko || exit 1; done
@@ -140,6 +140,7 @@ def test_objects_of_another_folder_come_from_ccache(tree: PatchedTree, cache: Ca
     stats = dict(line.split("\t") for line in run(["ccache", "--print-stats"], env=environment).stdout.splitlines())
     assert int(stats["direct_cache_hit"]) + int(stats["preprocessed_cache_hit"]) == 2
     assert stats["cache_miss"] == "0"
+    assert (cache.root / "ccache" / "objects" / "0").is_dir()
 
 
 def test_the_tree_stays_as_it_is(tree: PatchedTree, cache: Cache, kconfigs: Path) -> None:
@@ -175,6 +176,15 @@ def test_a_failed_build_is_not_taken_for_a_whole_one(tree: PatchedTree, cache: C
     for _ in range(2):
         with pytest.raises(BuildError):
             make(tree, cache, kconfigs)
+
+
+def test_a_broken_build_loses_its_stamp_first(tree: PatchedTree, cache: Cache, kconfigs: Path) -> None:
+    out = make(tree, cache, kconfigs).build_dir
+    (tree.path / "two.c").write_text("#error no\n")
+    (out / "vmlinux").unlink()
+    with pytest.raises(BuildError):
+        make(tree, cache, kconfigs)
+    assert not (out.parent / building.STAMP).exists()
 
 
 def test_warnings_are_kept_with_the_build(tree: PatchedTree, cache: Cache, kconfigs: Path) -> None:

@@ -46,9 +46,10 @@ TREE = {
         \tdepends on BLOCK && \\
         \t\t!NOSWAP
         \thelp
-        \t  config BOGUS is but a word of this help.
+        \t  These two are but words of this help:
+        \t    config BOGUS
 
-        \t  if FALSE this is no condition either.
+        \t  depends on NOTHING
         config CMA
         \tbool "CMA" # a remark
         \tdepends on SMALL if !ACPI
@@ -256,6 +257,12 @@ def test_help_texts_are_not_read_as_entries(tree: Path) -> None:
         "SWAP", "THERMAL", "WHISPER", "X86",
     }  # fmt: skip
     assert found["SWAP"][0].depends == ("MMU", "BLOCK && !NOSWAP")
+
+
+def test_a_prompt_may_hold_a_hash(tree: Path) -> None:
+    found = kconfig_tree.entries(tree, "x86")
+    assert found["SWAP"][0].prompt == found["CMA"][0].prompt == "y"
+    assert found["THERMAL"][0].prompt is None
 
 
 @pytest.mark.parametrize(
