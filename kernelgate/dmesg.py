@@ -186,6 +186,8 @@ _POINTER = re.compile(
     r"^(?:[RE]?IP: (?:[0-9a-f]{4}:)?|pc : |PC is at )(?:\[<[0-9a-f]*>\]\s*)*(?P<function>[A-Za-z_][\w.$]*)\+0x"
 )
 _LOCK_AT = re.compile(r"\bat: (?:\[<[0-9a-f]*>\] )?(?P<function>[A-Za-z_][\w.$]*)")
+# comm/pid or comm:pid, but not file:line
+_TASK = re.compile(r"(?<!\S)(?!\S+\.[chS]:\d)\S+[/:]\d+(?![\w.])")
 _ACCESS = re.compile(r"^(Read|Write) (?:of size|at addr)")
 _CLONE = re.compile(r"\.(?:constprop|isra|part|cold|llvm|lto_priv)\b[.\w]*$")
 
@@ -407,6 +409,7 @@ def _anonymous(text: str) -> str:
     """TEXT without what differs from run to run."""
     text = re.sub(r"\b(?:0x[0-9a-f]+|[0-9a-f]{8,})\b", "ADDR", text, flags=re.IGNORECASE)
     text = re.sub(r"\+ADDR/ADDR\b", "", text)
+    text = _TASK.sub("TASK", text)
     text = re.sub(r"(?<![\w.-])\d+\b", "NUM", text)
     return " ".join(text.split())
 

@@ -165,6 +165,11 @@ BROKEN = [
     ("a failed case in a suite that is ok", ("    ok 4 last", "    not ok 4 last"), "page_ref is passed, but not last"),
     ("a failed parameter in a case that is ok", ("ok 1 order 0", "not ok 1 order 0"), "every_order is passed, but not"),
     ("statistics of a suite", ("page_ref: pass:3 fail:0", "page_ref: pass:2 fail:1"), "page_ref claims 2 passed"),
+    (
+        "statistics of another suite",
+        ("# page_ref: pass", "# invariant: pass"),
+        "page_ref has the statistics of invariant",
+    ),
     ("statistics of all", ("Totals: pass:3", "Totals: pass:4"), "Totals claims 4 passed"),
     ("statistics of a case", ("every_order: pass:1", "every_order: pass:2"), "every_order claims 2 passed"),
     ("no plan of a suite", ("    1..4\n", ""), "page_ref has no plan"),
