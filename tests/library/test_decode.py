@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Decoding a trace: with real debug information made here by gcc, and what happens when it cannot be done.
+
+The kernel's script stands in no fixture: the one here does by its interface what
+scripts/decode_stacktrace.sh of 7.2 does (a trace on stdin; vmlinux and source folder as arguments).
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from kernelgate import command
+from kernelgate.decode import decode
+
+SCRIPT = r"""
+vmlinux=$1 base=$2
+while read -r line; do
+    symbol=${line##* }
+    name=${symbol%%+*} offset=${symbol#*+}
+    start=$(nm "$vmlinux" | awk -v name="$name" '$3 == name { print $1 }')
+    [ -n "$start" ] || { echo "$line"; continue; }
+    at=$(addr2line -e "$vmlinux" "$(printf %x $((0x$start + ${offset%/*})))")
+    echo "${line% *} $name (${at#$base/})"
+done
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A source folder with a script, a C file, and a "vmlinux" linked of it."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "decode_stacktrace.sh").write_text(SCRIPT)
+    (tmp_path / "mm.c").write_text("int victim(int x)\n{\n\treturn x + 1;\n}\nint main(void) { return victim(0); }\n")
+    command.run(["gcc", "-g", "-O0", tmp_path / "mm.c", "-o", tmp_path / "vmlinux"])
+    return tmp_path
+
+
+TRACE = [
+    "page dumped because: VM_BUG_ON_PAGE(__page_is_frozen(page))",
+    "Code: 48 c7 c6 00 00 <0f> 0b",
+    "Call Trace:",
+    " <TASK>",
+    " ? victim+0x0/0x10",
+    " no_such_function+0x1/0x2",
+    " </TASK>",
+]
+
+
+def test_frames_get_file_and_line_and_other_lines_stay(tree: Path) -> None:
+    decoded = decode(TRACE, tree / "vmlinux", tree)
+    assert decoded[4] == " ? victim (mm.c:2)"
+    assert [line for n, line in enumerate(decoded) if n != 4] == [line for n, line in enumerate(TRACE) if n != 4]
+
+
+def test_lines_without_frames_start_no_process(tmp_path: Path) -> None:
+    assert decode(["nothing to decode"], tmp_path / "none", tmp_path) == ("nothing to decode",)
+
+
+@pytest.mark.parametrize("missing", ["vmlinux", "scripts/decode_stacktrace.sh"])
+def test_missing_file_is_told_after_the_raw_lines(tree: Path, missing: str) -> None:
+    (tree / missing).unlink()
+    decoded = decode(TRACE, tree / "vmlinux", tree)
+    assert decoded[:-1] == tuple(TRACE)
+    assert decoded[-1] == f"(not decoded: {tree / missing}: no such file)"
+
+
+def test_failing_script_leaves_the_raw_lines(tree: Path) -> None:
+    (tree / "scripts" / "decode_stacktrace.sh").write_text("exit 3\n")
+    decoded = decode(TRACE, tree / "vmlinux", tree)
+    assert decoded[:-1] == tuple(TRACE)
+    assert "status 3" in decoded[-1]
+
+
+def test_script_that_prints_too_little_is_not_believed(tree: Path) -> None:
+    (tree / "scripts" / "decode_stacktrace.sh").write_text("cat > /dev/null; echo one line\n")
+    decoded = decode(TRACE, tree / "vmlinux", tree)
+    assert decoded[:-1] == tuple(TRACE)
+    assert "1 lines for 2 frames" in decoded[-1]
+
+
+def test_script_that_hangs_is_left_in_time(tree: Path) -> None:
+    (tree / "scripts" / "decode_stacktrace.sh").write_text("exec sleep 60\n")
+    begun = time.monotonic()
+    decoded = decode(TRACE, tree / "vmlinux", tree, timeout=0.2)
+    assert time.monotonic() - begun < 10
+    assert decoded[:-1] == tuple(TRACE)
+    assert "no end after" in decoded[-1]
+
+
+def test_arm64_is_decoded_with_its_own_tools(tree: Path) -> None:
+    (tree / "scripts" / "decode_stacktrace.sh").write_text('while read -r line; do echo "$CROSS_COMPILE$line"; done\n')
+    decoded = decode(["pc : victim+0x0/0x10", " victim+0x0/0x10 (P)"], tree / "vmlinux", tree, "arm64")
+    assert decoded == ("aarch64-linux-gnu-pc : victim+0x0/0x10", " aarch64-linux-gnu-victim+0x0/0x10 (P)")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        " victim+0x0/0x10 victim+a[$(touch pwned)]",
+        " $(touch pwned)+0x0/0x10",
+        " victim+0x0/0x10 [`touch pwned`]",
+    ],
+)
+def test_words_that_a_shell_could_run_never_reach_the_script(tree: Path, line: str) -> None:
+    (tree / "scripts" / "decode_stacktrace.sh").write_text("echo reached\n")
+    assert decode([line], tree / "vmlinux", tree) == (line,)
