@@ -28,6 +28,9 @@ from kernelgate.errors import CommandError, InfrastructureError, UserError
 LAYOUT = "1"
 """Raise it when entries of an older project cannot be used by this one."""
 
+_NO_SPACE = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "Out of diskspace")
+"""What programs say on a full disk; the last is git's (csum-file.c)."""
+
 _OWN_FILES = ("LAYOUT", "LAYOUT.draft", ".layout.lock")
 
 
@@ -226,7 +229,7 @@ def _disk_errors() -> Iterator[None]:
     try:
         yield
     except CommandError as error:
-        if os.strerror(errno.ENOSPC) not in error.output:
+        if not any(words in error.output for words in _NO_SPACE):
             raise
         raise InfrastructureError(f"{error.argv[0]}: no space left: free some or name another --cache") from None
     except OSError as error:

@@ -7,6 +7,7 @@ series on the same base is the same commit everywhere, and may be a cache key.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,8 @@ class Repository:
         count = Counter(name, report, total)
         result = run_lines(argv, count.line, cwd=work_tree, env=self._env(work_tree, None))
         if result.status:
-            raise CommandError(argv, result.status, result.stdout)
+            complaints = re.findall(r"(?:fatal|error): [^\n]*", result.stdout)  # mid-line, among the names
+            raise CommandError(argv, result.status, "\n".join(complaints))
 
     def commit(self, message: str, parent: str | None, index: Path | None = None) -> str:
         """The id of a commit of INDEX (default: the repository's own) on PARENT."""
@@ -98,13 +100,13 @@ class Repository:
 
 
 def user_git(path: Path, *args: str) -> str:
-    """What `git ARGS` says about the user's repository at PATH, without so much as refreshing its index.
+    """What `git ARGS`, a command that writes nothing there, says about the user's repository at PATH.
 
     Raises UserError, on one line, when git refuses.
     """
     if not path.is_dir():
         raise UserError(f"{path} does not exist: name a git repository")
-    result = run(["git", "-C", path, *args], env={"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}, check=False)
+    result = run(["git", "-C", path, *args], env={"LC_ALL": "C"}, check=False)
     if result.status:
         words = result.stderr.strip().splitlines() or [f"git {' '.join(args)}: status {result.status}"]
         raise UserError(f"{path}: {words[0].removeprefix('fatal: ')}")

@@ -20,7 +20,7 @@ from kernelgate.command import run
 from kernelgate.errors import UserError
 from kernelgate.git import ENVIRONMENT, user_git
 
-_TAG = re.compile(r"^\s*\[([^\]]*\bPATCH\b[^\]]*)\]", re.IGNORECASE)
+_TAG = re.compile(r"\s*\[([^\]]*\bPATCH\b[^\]]*)\]", re.IGNORECASE)
 _COUNTER = re.compile(r"\b(\d+)/(\d+)\b")
 _VERSION = re.compile(r"\bv(\d+)\b", re.IGNORECASE)
 _TAGS = re.compile(r"^(\s*\[[^\]]*\])+\s*")

@@ -166,7 +166,7 @@ def _unpack_package(package: str, version: str, tree: Path, cache: Cache, report
             (folder / "updated").unlink(missing_ok=True)  # a release that is gone: the next run asks anew
             raise
     run(["dpkg-deb", "-x", deb, place])
-    deb.unlink()
+    deb.unlink()  # the tree needs the room
     _untar(place / "usr/src" / f"{package}.tar.xz", tree, f"unpack {package} {version}", report)
     shutil.rmtree(place)
 
@@ -258,7 +258,7 @@ def _revision(base: str, cache: Cache, report: Report) -> SourceTree:
     if not name or not rev:
         raise UserError(f"{base}: say git:PATH@REV, e.g. git:~/linux@v7.2")
     path = Path(name).expanduser().resolve()
-    commit = user_git(path, "rev-parse", "--verify", "--end-of-options", f"{rev}^{{commit}}").split()[-1]
+    commit = user_git(path, "rev-parse", "--verify", f"{rev}^{{commit}}").split()[-1]
 
     def unpack(tree: Path) -> None:
         tree.mkdir()
@@ -358,6 +358,7 @@ def _imported(base: str, key: str, version: str, unpack: Unpack, cache: Cache, r
         commit = _record(place, exact, report)
         _write(place / "source.json", {"version": exact, "commit": commit})
 
+    report(Step(f"import {base}"))  # another run may be at it, then this is all that is seen for a while
     cache.publish("sources", key, make)
     found = _cached(base, key, cache)
     assert found is not None

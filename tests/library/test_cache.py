@@ -268,12 +268,19 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_full_disk_that_a_program_met_is_told_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["dd", "if=/dev/zero", "of=/dev/full", "count=1"], "^dd: no space left: free some"),
+        (["sh", "-c", "echo fatal: sha1 file write error. Out of diskspace >&2; exit 128"], "^sh: no space left"),
+    ],
+)
+def test_a_full_disk_that_a_program_met_is_told_in_one_line(tmp_path: Path, argv: list[str], message: str) -> None:
     cache = Cache(tmp_path / "cache")
 
     def fill(_place: Path) -> None:
-        run(["dd", "if=/dev/zero", "of=/dev/full", "count=1"])
+        run(argv)
 
-    with pytest.raises(InfrastructureError, match=r"^dd: no space left: free some") as caught:
+    with pytest.raises(InfrastructureError, match=message) as caught:
         cache.publish("trees", "key", fill)
     assert "\n" not in str(caught.value)

@@ -180,6 +180,8 @@ def test_apply(root: Path, base: SourceTree, cache: Cache) -> None:
     log = git(base.repo, "log", "--format=%s", tree.commit).splitlines()
     assert log == ["mm: second", "mm: first", f"Linux {base.version}"]
     assert git(base.repo, "show", f"{tree.commit}:mm/gup.c") == PATCHED
+    nobody = git(base.repo, "log", "-1", "--format=%an %ae %at %cn %ce %ct", tree.commit).strip()
+    assert nobody == "kernelgate kernelgate@localhost 1000000000 kernelgate kernelgate@localhost 1000000000"
 
 
 def test_apply_leaves_the_pristine_tree_alone_and_shares_its_files(root: Path, base: SourceTree, cache: Cache) -> None:

@@ -335,6 +335,8 @@ def test_the_first_base_that_can_be_had(tmp_path: Path, cache: Cache) -> None:
     steps: list[Step] = []
     tree = resolve_first([gone, there], cache, steps.append)
     assert tree.base == there
-    assert steps[0].name == f"{gone} cannot be had: http://127.0.0.1:1/l: [Errno 111] Connection refused"
+    assert f"{gone} cannot be had: http://127.0.0.1:1/l: [Errno 111] Connection refused" in [
+        step.name for step in steps
+    ]
     with pytest.raises(InfrastructureError, match="Connection refused"):
         resolve_first([gone, gone], cache, silent)
