@@ -247,6 +247,14 @@ class Gate:
                 with connect(running, self._the_key) as guest:
                     guest.run(["true"], check=True)
 
+    def attach(self, target: Target) -> int:
+        """Boot TARGET on this process's terminal, the test modules in /modules; returns QEMU's exit status."""
+        modules = {f"modules/{made.path.name}": made.path.read_bytes() for made in self._modules[target.arch].values()}
+        what = self._boot_of(target)
+        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+            initramfs = image.with_files(what.initramfs, modules, Path(folder) / "initramfs")
+            return machine.attach(replace(what, initramfs=initramfs), Path(folder) / "guest")
+
     def _boot_of(self, target: Target) -> Boot:
         kernel, spec = self.kernel(target.arch), machine.find(target.arch, target.machine)
         if target.arch not in self._initramfs:

@@ -92,18 +92,25 @@ def fingerprint(folder: Path) -> str:
 
 
 def with_key(initramfs: Path, public_key: str, target: Path) -> Path:
-    """Write INITRAMFS to TARGET with PUBLIC_KEY (a line of authorized_keys) as root's, and return TARGET.
+    """Write INITRAMFS to TARGET with PUBLIC_KEY (a line of authorized_keys) as root's, and return TARGET."""
+    return with_files(initramfs, {"root/.ssh/authorized_keys": public_key.encode() + b"\n"}, target)
+
+
+def with_files(initramfs: Path, files: Mapping[str, bytes], target: Path) -> Path:
+    """Write INITRAMFS to TARGET with FILES (path in the guest to contents) besides, and return TARGET.
 
     The kernel unpacks archives that follow each other as one
     (Documentation/driver-api/early-userspace/buffer-format.rst).
     """
-    with tempfile.TemporaryDirectory(dir=target.parent) as place:
-        keys = Path(place) / "root/.ssh/authorized_keys"
-        keys.parent.mkdir(parents=True)
-        keys.write_text(public_key + "\n")
-        keys.chmod(0o600)  # dropbear passes over a file that others may write
-        segment = Path(place) / "segment"
-        _pack(Path(place), segment, [Path("root/.ssh/authorized_keys")])
+    with tempfile.TemporaryDirectory(dir=target.parent) as name:
+        place = Path(name)
+        for path, contents in files.items():
+            (place / path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (place / path).write_bytes(contents)
+            (place / path).chmod(0o600)  # dropbear passes over a key that others may write
+        folders = {Path(path).parent for path in files} - {Path(), Path("root/.ssh")}
+        segment = place / "segment.cpio"
+        _pack(place, segment, [*sorted(folders), *map(Path, files)])
         target.write_bytes(initramfs.read_bytes() + segment.read_bytes())
     return target
 

@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -60,6 +60,9 @@ ACCELERATORS = ("auto", "kvm", "tcg")
 ANSWER = "answer"
 STATE = "state"
 QEMU_LOG = "qemu.log"
+CONSOLE_LOG = "console.log"
+SHELL = "kernelgate.shell"
+"""The word on the kernel's command line that has images/init open a shell on the console."""
 WITHOUT_MEMORY = [{"capability": "x-ignore-shared", "state": True}]
 
 QMP_SECONDS = 20.0
@@ -290,7 +293,7 @@ class Machine:
     def __init__(self, boot: Boot, workdir: Path, process: subprocess.Popen[bytes], qmp: QEMUMonitorProtocol) -> None:
         self.boot = boot
         self.workdir = workdir
-        self.console_log = workdir / "console.log"
+        self.console_log = workdir / CONSOLE_LOG
         self.ssh_port = 0
         self.lockup: str | None = None
         self._console_size = 0
@@ -449,7 +452,7 @@ def boot(what: Boot, workdir: Path) -> Iterator[Machine]:
     """
     with ExitStack() as stack:
         ours, theirs = stack.enter_context(_socket_pair())
-        console = f"socket,id=console,fd={theirs.fileno()},logfile={_escaped(workdir / 'console.log')}"
+        console = f"socket,id=console,fd={theirs.fileno()},logfile={_escaped(workdir / CONSOLE_LOG)}"
         machine = stack.enter_context(_qemu(what, workdir, workdir, ["-chardev", console], theirs))
         _await_ready(machine, SocketSpawn(ours))
         # From here the log is read, not the socket; but QEMU waits for a reader that is late.
@@ -465,7 +468,7 @@ def restore(snapshot: Snapshot, workdir: Path) -> Iterator[Machine]:
     Any number may run from one snapshot at once. WORKDIR as in boot().
     Raises InfrastructureError when QEMU fails: the kernel has proved itself before.
     """
-    console = f"file,id=console,path={_escaped(workdir / 'console.log')}"
+    console = f"file,id=console,path={_escaped(workdir / CONSOLE_LOG)}"
     with _qemu(snapshot.boot, workdir, snapshot.folder, ["-chardev", console, "-incoming", "defer"]) as machine:
         machine._find_port()
         machine._load(snapshot.folder / STATE)
@@ -538,6 +541,19 @@ def _await_ready(machine: Machine, console: SocketSpawn[bytes]) -> None:
         if event == 1 or DEATH.search(line):
             machine.check()
     raise machine.hung(f"the kernel was still booting after {limit:.0f} s")
+
+
+def attach(what: Boot, workdir: Path) -> int:
+    """Boot WHAT on this process's terminal, with a shell on its console; returns QEMU's exit status.
+
+    Ctrl-A x ends it, Ctrl-A c changes between the console and QEMU's monitor.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    shell = replace(what, append=f"{what.append} {SHELL}")
+    console = f"stdio,id=console,mux=on,signal=off,logfile={_escaped(workdir / CONSOLE_LOG)}"
+    argv = [*qemu_argv(shell, workdir, shared=True), "-chardev", console, "-serial", "chardev:console"]
+    with command.start([*argv, "-mon", "chardev=console,mode=readline"], stdin=None, stdout=None, stderr=None) as qemu:
+        return qemu.wait()
 
 
 def accelerator(kernel: Kernel, spec: MachineSpec, initramfs: Path, wanted: str, cache: Cache) -> str:
