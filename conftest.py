@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kernelgate import machine, report, selection, suites
+from kernelgate import report, selection, suites, topology
 from kernelgate.errors import InfrastructureError, KernelgateError, UserError
 
 ROOT = Path(__file__).parent
@@ -91,7 +91,7 @@ def _targets(item: Any) -> tuple[selection.Target, ...]:
 
 
 def _machines() -> dict[str, list[str]]:
-    return {arch: list(machine.specs(arch)) for arch in selection.ARCHES}
+    return {arch: list(topology.specs(arch)) for arch in selection.ARCHES}
 
 
 def _cases(item: Any) -> tuple[suites.Case, ...] | None:

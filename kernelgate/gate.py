@@ -19,17 +19,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
-from kernelgate import build, decode, dmesg, image, machine, series, source, suites, verdict
+from kernelgate import accelerator, build, decode, dmesg, image, machine, series, source, suites, topology, verdict
 from kernelgate.build import Kernel, KernelModule
 from kernelgate.cache import Cache
 from kernelgate.command import Result
 from kernelgate.errors import BuildError, GuestDied, KernelgateError
 from kernelgate.guest import Guest, Key, connect, make_key
-from kernelgate.machine import Boot, MachineSpec, Snapshot
+from kernelgate.machine import Snapshot
 from kernelgate.manifest import KnownDefect, Manifest
 from kernelgate.progress import Report, silent
 from kernelgate.selection import Target
 from kernelgate.suites import CRASH_MODULE, Case, Suite
+from kernelgate.topology import Boot, MachineSpec
 from kernelgate.variant import Variant
 from kernelgate.verdict import Evidence, Verdict
 
@@ -73,7 +74,7 @@ class Booted:
     verdict: Verdict
 
 
-def topology(guest: Guest, spec: MachineSpec) -> list[tuple[str, str, str]]:
+def layout(guest: Guest, spec: MachineSpec) -> list[tuple[str, str, str]]:
     """What SPEC asks for and what the guest's kernel found: CPUs, and each node's CPUs and memory."""
     wanted = [("CPUs online", f"0-{spec.cpus - 1}", guest.read("/sys/devices/system/cpu/online").strip())]
     first = 0
@@ -256,12 +257,12 @@ class Gate:
             return machine.attach(replace(what, initramfs=initramfs), Path(folder) / "guest")
 
     def _boot_of(self, target: Target) -> Boot:
-        kernel, spec = self.kernel(target.arch), machine.find(target.arch, target.machine)
+        kernel, spec = self.kernel(target.arch), topology.find(target.arch, target.machine)
         if target.arch not in self._initramfs:
             path = self._scratch / f"initramfs-{target.arch}"
             self._initramfs[target.arch] = image.with_key(self._images[target.arch], self._the_key.public, path)
         initramfs = self._initramfs[target.arch]
-        accel = machine.accelerator(kernel, spec, initramfs, self.options.accel, self.cache)
+        accel = accelerator.choose(kernel, spec, initramfs, self.options.accel, self.cache)
         self._accels[target.arch] = accel
         return Boot(kernel, spec, initramfs, accel, self.options.append)
 
@@ -287,7 +288,7 @@ class Gate:
                     console=running.console(),
                     taint_after=guest.taint(),
                 )
-                judgement = verdict.judge_boot(evidence, self._identity(guest, target) + topology(guest, what.spec))
+                judgement = verdict.judge_boot(evidence, self._identity(guest, target) + layout(guest, what.spec))
             snapshot = running.snapshot(folder / "snapshot")
         return Booted(snapshot, evidence, judgement)
 
@@ -392,7 +393,7 @@ class Gate:
     def _by_hand(self, target: Target) -> str:
         """The guest without the gate: its console on the terminal, its memory in files of the folder."""
         boot = replace(self._boot_of(target), initramfs=self._images[target.arch])
-        argv = machine.qemu_argv(boot, Path("memory"), shared=True)
+        argv = topology.qemu_argv(boot, Path("memory"), shared=True)
         return f"mkdir -p memory && exec {shlex.join([*argv, '-serial', 'mon:stdio'])}"
 
     def _replay(self, item: str) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Machines: QEMU topologies as data, booted once, then restored from a snapshot for each test.
+"""A running QEMU: booted once, then restored from a snapshot for each test.
 
 The guest's memory is a file. The boot maps it shared; the snapshot is that file and
 the state of the devices beside it (QEMU's x-ignore-shared migration capability,
@@ -9,14 +9,10 @@ number of them start from it at once, in the time that the devices' state takes.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import platform
 import re
 import shlex
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from pexpect import EOF, TIMEOUT
 from pexpect.socket_pexpect import SocketSpawn
@@ -32,8 +28,8 @@ from qemu.qmp import QMPError
 from qemu.qmp.legacy import QEMUMonitorProtocol
 
 from kernelgate import command
-from kernelgate.cache import Cache
-from kernelgate.errors import GuestDied, GuestHung, InfrastructureError, UserError, unknown
+from kernelgate.errors import GuestDied, GuestHung, InfrastructureError
+from kernelgate.topology import Boot, escaped, memory_files, qemu_argv
 
 READY = "kernelgate: guest ready"
 """What images/init says in the kernel's log when the ssh server has been started."""
@@ -46,18 +42,6 @@ LOCKUP = re.compile(
 )
 """After one of these the guest may come back, so that a waiter gives it some grace first."""
 
-PARAMETERS = (
-    "panic=-1",  # a panic reboots at once, which -no-reboot makes the end of QEMU
-    "nokaslr",  # addresses in a splat are those of vmlinux
-    "log_buf_len=1M",  # /dev/kmsg is read after the test: nothing of it may be overwritten
-    "printk.devkmsg=on",  # what user space writes to the log is not rationed
-    "watchdog_thresh=5",  # seconds; a soft lockup is told after twice that
-    "rcupdate.rcu_cpu_stall_timeout=10",  # seconds
-    "sysctl.kernel.hung_task_timeout_secs=20",
-)
-
-ACCELERATORS = ("auto", "kvm", "tcg")
-ANSWER = "answer"
 STATE = "state"
 QEMU_LOG = "qemu.log"
 CONSOLE_LOG = "console.log"
@@ -78,208 +62,12 @@ pause is half a second; a busy host can be ten times slower."""
 BOOT_SECONDS = 45.0
 
 
-class Kernel(Protocol):
-    """What a machine needs to know of a kernel; build.Kernel is one."""
-
-    @property
-    def arch(self) -> str: ...
-    @property
-    def image(self) -> Path: ...
-
-
-@dataclass(frozen=True)
-class Platform:
-    """What all machines of one architecture share."""
-
-    qemu: str
-    package: str
-    machine: str
-    cpu: str
-    console: str
-    parameters: tuple[str, ...]
-    options: tuple[str, ...] = ()
-
-
-PLATFORMS: Mapping[str, Platform] = MappingProxyType(
-    {
-        "x86_64": Platform(
-            qemu="qemu-system-x86_64",
-            package="qemu-system-x86",
-            machine="q35",
-            cpu="max",
-            console="ttyS0",
-            parameters=(
-                "earlycon=uart8250,io,0x3f8",
-                "tsc=reliable",  # one TSC for all CPUs, emulated or not: no watchdog has to find out
-                "lpj=5000000",  # not measured anew for each CPU; delays go by the TSC
-            ),
-            # It starts a PVH kernel as SeaBIOS does, a tenth of a second earlier.
-            options=("-bios", "qboot.rom"),
-        ),
-        "arm64": Platform(
-            qemu="qemu-system-aarch64",
-            package="qemu-system-arm",
-            machine="virt,gic-version=max",
-            cpu="cortex-a72",
-            console="ttyAMA0",
-            parameters=("earlycon=pl011,0x9000000",),
-        ),
-    }
-)
-
-
-@dataclass(frozen=True)
-class Node:
-    """One NUMA node: how many CPUs it has and how much memory, in MiB; either may be none."""
-
-    cpus: int
-    memory: int
-
-
-@dataclass(frozen=True)
-class MachineSpec:
-    """A QEMU topology.
-
-    cpu is the model where the machine is about one (it can then only be emulated);
-    without, it is the architecture's. extra are more QEMU options, parameters more
-    words of the kernel's command line.
-    """
-
-    name: str
-    nodes: tuple[Node, ...]
-    arches: tuple[str, ...] = tuple(PLATFORMS)
-    cpu: str | None = None
-    extra: tuple[str, ...] = ()
-    parameters: tuple[str, ...] = ()
-
-    @property
-    def cpus(self) -> int:
-        """The number of CPUs of all nodes."""
-        return sum(node.cpus for node in self.nodes)
-
-    @property
-    def memory(self) -> int:
-        """The memory of all nodes, in MiB."""
-        return sum(node.memory for node in self.nodes)
-
-
-SPECS = (
-    MachineSpec("smp2", (Node(2, 512),)),
-    MachineSpec("smp4-numa2", (Node(2, 256), Node(2, 256))),
-    MachineSpec("numa-memoryless", (Node(2, 256), Node(2, 0), Node(0, 256))),
-    MachineSpec("lse", (Node(2, 512),), arches=("arm64",), cpu="max,pauth-impdef=on"),
-    MachineSpec("llsc", (Node(2, 512),), arches=("arm64",), cpu="cortex-a72"),
-)
-"""Every machine. lse and llsc are the two kinds of arm64 atomics: instructions of their
-own (ARMv8.1), and pairs of exclusive loads and stores, which a Cortex-A72 is left with."""
-
-
-def specs(arch: str) -> dict[str, MachineSpec]:
-    """The machines of ARCH by name. Raises UserError for an unknown architecture."""
-    if arch not in PLATFORMS:
-        raise unknown("architecture", arch, PLATFORMS)
-    return {spec.name: spec for spec in SPECS if arch in spec.arches}
-
-
-def find(arch: str, name: str) -> MachineSpec:
-    """The machine NAME of ARCH.
-
-    Raises UserError when there is none of that name, or it is one of another architecture.
-    """
-    of_arch = specs(arch)
-    if name in of_arch:
-        return of_arch[name]
-    for spec in SPECS:
-        if spec.name == name:
-            raise UserError(f"machine '{name}' exists on {', '.join(spec.arches)} only: add --arch {spec.arches[0]}")
-    raise unknown("machine", name, of_arch)
-
-
-@dataclass(frozen=True)
-class Boot:
-    """All that decides what a guest is: a restored one is the booted one's equal in each.
-
-    accel is "kvm" or "tcg"; append more words of the kernel's command line.
-    """
-
-    kernel: Kernel
-    spec: MachineSpec
-    initramfs: Path
-    accel: str
-    append: str = ""
-
-    @property
-    def platform(self) -> Platform:
-        """The architecture's part."""
-        return PLATFORMS[self.kernel.arch]
-
-    @property
-    def parameters(self) -> str:
-        """The kernel's command line."""
-        own = (f"console={self.platform.console}", *self.platform.parameters, *PARAMETERS)
-        return " ".join([*own, *self.spec.parameters, *self.append.split()])
-
-
 @dataclass(frozen=True)
 class Snapshot:
     """A guest at rest: FOLDER holds its memory and the state of its devices."""
 
     boot: Boot
     folder: Path
-
-
-def qemu_argv(boot: Boot, memory: Path, shared: bool) -> list[str]:
-    """QEMU's command line for BOOT, without its console and control channels.
-
-    MEMORY is the folder of the memory files, mapped SHARED or privately.
-    """
-    common = boot.platform
-    cpu = boot.spec.cpu or ("host" if boot.accel == "kvm" else common.cpu)
-    accel = "tcg,thread=multi" if boot.accel == "tcg" else boot.accel
-    # fmt: off
-    return [
-        command.find(common.qemu, common.package),
-        "-nodefaults",
-        "-no-user-config",
-        "-no-reboot",
-        "-display", "none",
-        "-accel", accel,
-        "-machine", common.machine,
-        "-cpu", cpu,
-        "-smp", str(boot.spec.cpus),
-        "-m", f"{boot.spec.memory}M",
-        *_numa(boot.spec, memory, shared),
-        "-kernel", str(boot.kernel.image),
-        "-initrd", str(boot.initramfs),
-        "-append", boot.parameters,
-        "-netdev", "user,id=net,ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:0-:22",
-        "-device", "virtio-net-pci,netdev=net,romfile=",
-        *common.options,
-        *boot.spec.extra,
-    ]
-    # fmt: on
-
-
-def _numa(spec: MachineSpec, memory: Path, shared: bool) -> list[str]:
-    words: list[str] = []
-    first = 0
-    for number, node in enumerate(spec.nodes):
-        numa = f"node,nodeid={number}"
-        if node.cpus:
-            numa += f",cpus={first}-{first + node.cpus - 1}"
-            first += node.cpus
-        if node.memory:
-            share = "on" if shared else "off"
-            backend = f"memory-backend-file,id=node{number},size={node.memory}M,share={share}"
-            words += ["-object", f"{backend},mem-path={_escaped(memory / f'memory{number}')}"]
-            numa += f",memdev=node{number}"
-        words += ["-numa", numa]
-    return words
-
-
-def _escaped(path: Path) -> str:
-    """PATH inside a QEMU option, where a comma is doubled."""
-    return str(path).replace(",", ",,")
 
 
 class Machine:
@@ -372,7 +160,7 @@ class Machine:
         self._await_migration()
         self._command("quit")
         self._process.wait(QMP_SECONDS)
-        for name in _memory_files(self.boot.spec):
+        for name in memory_files(self.boot.spec):
             (self.workdir / name).rename(folder / name)
         return Snapshot(self.boot, folder)
 
@@ -452,7 +240,7 @@ def boot(what: Boot, workdir: Path) -> Iterator[Machine]:
     """
     with ExitStack() as stack:
         ours, theirs = stack.enter_context(_socket_pair())
-        console = f"socket,id=console,fd={theirs.fileno()},logfile={_escaped(workdir / CONSOLE_LOG)}"
+        console = f"socket,id=console,fd={theirs.fileno()},logfile={escaped(workdir / CONSOLE_LOG)}"
         machine = stack.enter_context(_qemu(what, workdir, workdir, ["-chardev", console], theirs))
         _await_ready(machine, SocketSpawn(ours))
         # From here the log is read, not the socket; but QEMU waits for a reader that is late.
@@ -468,7 +256,7 @@ def restore(snapshot: Snapshot, workdir: Path) -> Iterator[Machine]:
     Any number may run from one snapshot at once. WORKDIR as in boot().
     Raises InfrastructureError when QEMU fails: the kernel has proved itself before.
     """
-    console = f"file,id=console,path={_escaped(workdir / CONSOLE_LOG)}"
+    console = f"file,id=console,path={escaped(workdir / CONSOLE_LOG)}"
     with _qemu(snapshot.boot, workdir, snapshot.folder, ["-chardev", console, "-incoming", "defer"]) as machine:
         machine._find_port()
         machine._load(snapshot.folder / STATE)
@@ -550,64 +338,10 @@ def attach(what: Boot, workdir: Path) -> int:
     """
     workdir.mkdir(parents=True, exist_ok=True)
     shell = replace(what, append=f"{what.append} {SHELL}")
-    console = f"stdio,id=console,mux=on,signal=off,logfile={_escaped(workdir / CONSOLE_LOG)}"
+    console = f"stdio,id=console,mux=on,signal=off,logfile={escaped(workdir / CONSOLE_LOG)}"
     argv = [*qemu_argv(shell, workdir, shared=True), "-chardev", console, "-serial", "chardev:console"]
     with command.start([*argv, "-mon", "chardev=console,mode=readline"], stdin=None, stdout=None, stderr=None) as qemu:
         return qemu.wait()
-
-
-def accelerator(kernel: Kernel, spec: MachineSpec, initramfs: Path, wanted: str, cache: Cache) -> str:
-    """What SPEC runs under: "kvm" or "tcg", where WANTED is one of these or "auto".
-
-    That /dev/kvm opens says little: nested in some hypervisors it makes a machine in
-    which no kernel boots. KVM is believed when KERNEL has answered under it, which is
-    asked once for each boot of this host and remembered in CACHE.
-    Raises UserError when KVM was wanted and cannot be had, or WANTED is unknown.
-    """
-    if wanted not in ACCELERATORS:
-        raise unknown("accelerator", wanted, ACCELERATORS)
-    if wanted == "tcg":
-        return "tcg"
-    obstacle = _kvm_obstacle(kernel.arch, spec)
-    if obstacle is None and not _answers_under_kvm(kernel, initramfs, cache):
-        obstacle = "/dev/kvm is there, but no kernel answers under it"
-    if obstacle is None:
-        return "kvm"
-    if wanted == "kvm":
-        raise UserError(f"--accel kvm cannot be had: {obstacle}: use --accel tcg or auto")
-    return "tcg"
-
-
-def _kvm_obstacle(arch: str, spec: MachineSpec) -> str | None:
-    """Why KVM need not be tried; None when it must be."""
-    host = platform.machine().replace("aarch64", "arm64")
-    if arch != host:
-        return f"an {arch} kernel on an {host} host"
-    if spec.cpu is not None:
-        return f"machine '{spec.name}' is about a CPU model, which is emulated"
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return "/dev/kvm is not there or not ours to open"
-    return None
-
-
-def _answers_under_kvm(kernel: Kernel, initramfs: Path, cache: Cache) -> bool:
-    def ask(place: Path) -> None:
-        trial = Boot(kernel, find(kernel.arch, "smp2"), initramfs, "kvm")
-        try:
-            with tempfile.TemporaryDirectory(dir=place) as workdir, boot(trial, Path(workdir)):
-                answer = "yes"
-        except (GuestDied, InfrastructureError) as error:
-            answer = f"no: {error}"
-        (place / ANSWER).write_text(answer)
-
-    qemu = command.run([PLATFORMS[kernel.arch].qemu, "--version"]).stdout
-    host = Path("/proc/sys/kernel/random/boot_id").read_text()
-    key = hashlib.sha256((qemu + host).encode()).hexdigest()[:16]
-    return (cache.publish("kvm", f"{kernel.arch}-{key}", ask) / ANSWER).read_text() == "yes"
-
-
-def _memory_files(spec: MachineSpec) -> list[str]:
-    return [f"memory{number}" for number, node in enumerate(spec.nodes) if node.memory]
 
 
 def _text(path: Path) -> str:

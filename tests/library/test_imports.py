@@ -18,9 +18,9 @@ LAYERS = [
     {"manifest", "patches", "kconfig_tree", "kbuild"},
     {"source", "kconfig"},
     {"series"},
-    {"build", "image"},
+    {"build", "image", "topology"},
     {"machine"},
-    {"guest"},
+    {"accelerator", "guest"},
     {"verdict"},
     {"gate", "report"},
 ]

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Machines as data: QEMU topologies, and the command line that makes one of them with a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from kernelgate import command
+from kernelgate.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from kernelgate.build import Kernel
+
+PARAMETERS = (
+    "panic=-1",  # a panic reboots at once, which -no-reboot makes the end of QEMU
+    "nokaslr",  # addresses in a splat are those of vmlinux
+    "log_buf_len=1M",  # /dev/kmsg is read after the test: nothing of it may be overwritten
+    "printk.devkmsg=on",  # what user space writes to the log is not rationed
+    "watchdog_thresh=5",  # seconds; a soft lockup is told after twice that
+    "rcupdate.rcu_cpu_stall_timeout=10",  # seconds
+    "sysctl.kernel.hung_task_timeout_secs=20",
+)
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What all machines of one architecture share."""
+
+    qemu: str
+    package: str
+    machine: str
+    cpu: str
+    console: str
+    parameters: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+
+PLATFORMS: Mapping[str, Platform] = MappingProxyType(
+    {
+        "x86_64": Platform(
+            qemu="qemu-system-x86_64",
+            package="qemu-system-x86",
+            machine="q35",
+            cpu="max",
+            console="ttyS0",
+            parameters=(
+                "earlycon=uart8250,io,0x3f8",
+                "tsc=reliable",  # one TSC for all CPUs, emulated or not: no watchdog has to find out
+                "lpj=5000000",  # not measured anew for each CPU; delays go by the TSC
+            ),
+            # It starts a PVH kernel as SeaBIOS does, a tenth of a second earlier.
+            options=("-bios", "qboot.rom"),
+        ),
+        "arm64": Platform(
+            qemu="qemu-system-aarch64",
+            package="qemu-system-arm",
+            machine="virt,gic-version=max",
+            cpu="cortex-a72",
+            console="ttyAMA0",
+            parameters=("earlycon=pl011,0x9000000",),
+        ),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One NUMA node: how many CPUs it has and how much memory, in MiB; either may be none."""
+
+    cpus: int
+    memory: int
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """A QEMU topology.
+
+    cpu is the model where the machine is about one (it can then only be emulated);
+    without, it is the architecture's. extra are more QEMU options, parameters more
+    words of the kernel's command line.
+    """
+
+    name: str
+    nodes: tuple[Node, ...]
+    arches: tuple[str, ...] = tuple(PLATFORMS)
+    cpu: str | None = None
+    extra: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+
+    @property
+    def cpus(self) -> int:
+        """The number of CPUs of all nodes."""
+        return sum(node.cpus for node in self.nodes)
+
+    @property
+    def memory(self) -> int:
+        """The memory of all nodes, in MiB."""
+        return sum(node.memory for node in self.nodes)
+
+
+SPECS = (
+    MachineSpec("smp2", (Node(2, 512),)),
+    MachineSpec("smp4-numa2", (Node(2, 256), Node(2, 256))),
+    MachineSpec("numa-memoryless", (Node(2, 256), Node(2, 0), Node(0, 256))),
+    MachineSpec("lse", (Node(2, 512),), arches=("arm64",), cpu="max,pauth-impdef=on"),
+    MachineSpec("llsc", (Node(2, 512),), arches=("arm64",), cpu="cortex-a72"),
+)
+"""Every machine. lse and llsc are the two kinds of arm64 atomics: instructions of their
+own (ARMv8.1), and pairs of exclusive loads and stores, which a Cortex-A72 is left with."""
+
+
+def specs(arch: str) -> dict[str, MachineSpec]:
+    """The machines of ARCH by name. Raises UserError for an unknown architecture."""
+    if arch not in PLATFORMS:
+        raise unknown("architecture", arch, PLATFORMS)
+    return {spec.name: spec for spec in SPECS if arch in spec.arches}
+
+
+def find(arch: str, name: str) -> MachineSpec:
+    """The machine NAME of ARCH.
+
+    Raises UserError when there is none of that name, or it is one of another architecture.
+    """
+    of_arch = specs(arch)
+    if name in of_arch:
+        return of_arch[name]
+    for spec in SPECS:
+        if spec.name == name:
+            raise UserError(f"machine '{name}' exists on {', '.join(spec.arches)} only: add --arch {spec.arches[0]}")
+    raise unknown("machine", name, of_arch)
+
+
+@dataclass(frozen=True)
+class Boot:
+    """All that decides what a guest is: a restored one is the booted one's equal in each.
+
+    accel is "kvm" or "tcg"; append more words of the kernel's command line.
+    """
+
+    kernel: Kernel
+    spec: MachineSpec
+    initramfs: Path
+    accel: str
+    append: str = ""
+
+    @property
+    def platform(self) -> Platform:
+        """The architecture's part."""
+        return PLATFORMS[self.kernel.arch]
+
+    @property
+    def parameters(self) -> str:
+        """The kernel's command line."""
+        own = (f"console={self.platform.console}", *self.platform.parameters, *PARAMETERS)
+        return " ".join([*own, *self.spec.parameters, *self.append.split()])
+
+
+def qemu_argv(boot: Boot, memory: Path, shared: bool) -> list[str]:
+    """QEMU's command line for BOOT, without its console and control channels.
+
+    MEMORY is the folder of the memory files, mapped SHARED or privately.
+    """
+    common = boot.platform
+    cpu = boot.spec.cpu or ("host" if boot.accel == "kvm" else common.cpu)
+    accel = "tcg,thread=multi" if boot.accel == "tcg" else boot.accel
+    # fmt: off
+    return [
+        command.find(common.qemu, common.package),
+        "-nodefaults",
+        "-no-user-config",
+        "-no-reboot",
+        "-display", "none",
+        "-accel", accel,
+        "-machine", common.machine,
+        "-cpu", cpu,
+        "-smp", str(boot.spec.cpus),
+        "-m", f"{boot.spec.memory}M",
+        *_numa(boot.spec, memory, shared),
+        "-kernel", str(boot.kernel.image),
+        "-initrd", str(boot.initramfs),
+        "-append", boot.parameters,
+        "-netdev", "user,id=net,ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:0-:22",
+        "-device", "virtio-net-pci,netdev=net,romfile=",
+        *common.options,
+        *boot.spec.extra,
+    ]
+    # fmt: on
+
+
+def _numa(spec: MachineSpec, memory: Path, shared: bool) -> list[str]:
+    words: list[str] = []
+    first = 0
+    for number, node in enumerate(spec.nodes):
+        numa = f"node,nodeid={number}"
+        if node.cpus:
+            numa += f",cpus={first}-{first + node.cpus - 1}"
+            first += node.cpus
+        if node.memory:
+            share = "on" if shared else "off"
+            backend = f"memory-backend-file,id=node{number},size={node.memory}M,share={share}"
+            words += ["-object", f"{backend},mem-path={escaped(memory / f'memory{number}')}"]
+            numa += f",memdev=node{number}"
+        words += ["-numa", numa]
+    return words
+
+
+def escaped(path: Path) -> str:
+    """PATH as it is written inside a QEMU option, where a comma is doubled."""
+    return str(path).replace(",", ",,")
+
+
+def memory_files(spec: MachineSpec) -> list[str]:
+    """The names of SPEC's memory files in their folder."""
+    return [f"memory{number}" for number, node in enumerate(spec.nodes) if node.memory]
