@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 from kernelgate.splat_formats import (
     AFTERMATH,
-    ALLOCATORS,
     BODY,
     FORMATS,
     KINDS_BY_FILE,
     MACHINERY,
+    ORDINARY,
     WAITING,
     Blame,
     Format,
@@ -166,7 +166,7 @@ def _from_console(line: str, seq: int) -> Iterable[Record]:
         seq += 1
 
 
-_END = re.compile(r"---\[ end (?:trace|Kernel panic)")
+_END = re.compile(r"^---\[ end (?:trace|Kernel panic)")
 _FRAME_LINE = re.compile(r"={60,}$")
 _FRAMED = frozenset({Kind.KASAN, Kind.KCSAN, Kind.KFENCE, Kind.KMSAN})
 # KTAP (Documentation/dev-tools/ktap.rst) goes on between the lines of a report and is none of them
@@ -221,7 +221,7 @@ class _Draft:
         self.seconds = record.seconds if record.seconds is not None else self.seconds
         if _NOT_FRESH.match(record.text):
             self.fresh = False
-        self.ended = self.ended or _END.search(record.text) is not None
+        self.ended = self.ended or _END.match(record.text) is not None
         self.ended = self.ended or (self.best[0].kind in _FRAMED and _FRAME_LINE.match(record.text) is not None)
 
     def is_over(self, record: Record) -> bool:
@@ -253,8 +253,8 @@ class _Collector:
             self._announce(record, banner, draft)
         elif draft is not None:
             self._continue(record, draft)
-        elif _END.search(record.text):
-            self._announce(record, (_STRAY_END, _END.search(record.text)), None)  # type: ignore[arg-type]
+        elif _END.match(record.text):
+            self._announce(record, (_STRAY_END, _END.match(record.text)), None)  # type: ignore[arg-type]
 
     def _draft_for(self, record: Record) -> _Draft | None:
         draft = self._open.get(record.caller) or self._newest(record.caller)
@@ -384,7 +384,7 @@ def _guilty(wording: Format, named: str | None, trace: Sequence[str]) -> str | N
     """The function that the report is about, past the report's own machinery."""
     innocent = [MACHINERY]
     if wording.blame is Blame.TRACE:
-        innocent.append(ALLOCATORS)
+        innocent.append(ORDINARY)
     if wording.kind in _STUCK:
         innocent.append(WAITING)
     for name in [named, *trace] if named else trace:

@@ -188,7 +188,15 @@ _FAULTS = (
         joins=MORTAL,
         rank=2,
     ),
-    # arch/arm64/kernel/traps.c __die()
+    # arch/arm64/kernel/traps.c bug_brk_handler(), __die()
+    _row(
+        Kind.KERNEL_BUG,
+        r"Internal error: Oops - BUG: [0-9a-f]+ \[#\d+\]",
+        "kernel BUG",
+        Blame.REGISTERS,
+        joins=MORTAL,
+        rank=2,
+    ),
     _row(
         Kind.OOPS,
         r"Internal error: (?P<what>.*?): [0-9a-f]+ \[#\d+\]",
@@ -488,15 +496,15 @@ MACHINERY = _prefixes(
 )
 """The report's own machinery: never the guilty function."""
 
-ALLOCATORS = _prefixes(
+ORDINARY = _prefixes(
     "kmalloc __kmalloc kmem_cache_ __kmem_cache kvmalloc __kvmalloc kzalloc krealloc kfree kvfree slab_ ___slab",
     "__slab object_err",
     "free_debug_processing check_slab alloc_pages __alloc_pages alloc_frozen __alloc_frozen memdup_user vmalloc",
     "__vmalloc",
     "bad_page free_pages_check free_page_is_bad free_unref_page_prepare __free_pages_prepare free_pages_prepare",
-    "__schedule schedule",
+    "__schedule schedule msleep usleep_ mutex_lock __mutex down_ rwsem_ wait_for_ __wait_for",
 )
-"""Not guilty either in a report that has nothing but a call trace to tell where it comes from."""
+"""Allocating and sleeping: innocent where a call trace is all that tells where a report comes from."""
 
 WAITING = _prefixes(
     "schedule __schedule io_schedule preempt_ context_switch __switch_to cond_resched _cond_resched",
@@ -504,7 +512,8 @@ WAITING = _prefixes(
     "ldsem_",
     "wait_ __wait do_wait bit_wait __bit out_of_line folio_wait native_ kvm_wait pv_ __pv_ smp_call_function",
     "on_each_cpu csd_",
-    "generic_exec apic_ smp_apic sysvec_ asm_sysvec irq_ irqentry_ __irq do_softirq __do_softirq",
+    "generic_exec ktime_get arch_counter __delay __const_udelay",
+    "apic_ smp_apic sysvec_ asm_sysvec irq_ irqentry_ __irq do_softirq __do_softirq",
     "handle_softirqs invoke_softirq",
     "check_ update_ tick_ hrtimer_ __hrtimer local_ gic_ handle_ generic_handle do_interrupt call_on_irq",
     "arch_timer",

@@ -555,6 +555,13 @@ CASES = [
         "kernel BUG in foo: VM_BUG_ON_PAGE(PageTail(page))",
     ),
     (
+        "arch/arm64/kernel/traps.c bug_brk_handler() without CONFIG_DEBUG_BUGVERBOSE",
+        PAGE.format(reason="VM_BUG_ON_PAGE(PageTail(page))")
+        + "Internal error: Oops - BUG: 00000000f2000800 [#1]  SMP\npc : foo+0x44/0x50 [kg_crash]\n",
+        Kind.KERNEL_BUG,
+        "kernel BUG in foo: VM_BUG_ON_PAGE(PageTail(page))",
+    ),
+    (
         "arch/x86/mm/fault.c page_fault_oops() alone",
         "Oops: Oops: 0002 [#1] SMP\n" + _registers("foo"),
         Kind.OOPS,
