@@ -185,10 +185,13 @@ _FRAME = re.compile(
 _POINTER = re.compile(
     r"^(?:[RE]?IP: (?:[0-9a-f]{4}:)?|pc : |PC is at )(?:\[<[0-9a-f]*>\]\s*)*(?P<function>[A-Za-z_][\w.$]*)\+0x"
 )
-_LOCK_AT = re.compile(r"\bat: (?:\[<[0-9a-f]*>\] )?(?P<function>[A-Za-z_][\w.$]*)")
+# print_lock() ends in "at: function", print_unlock_imbalance_bug() in "at:" and the function on the next line
+_LOCK_AT = re.compile(r"\bat:\s+(?:\[<[0-9a-f]*>\] )?(?P<function>[A-Za-z_][\w.$]*)")
 # comm/pid or comm:pid, but not file:line
 _TASK = re.compile(r"(?<!\S)(?!\S+\.[chS]:\d)\S+[/:]\d+(?![\w.])")
 _ACCESS = re.compile(r"^(Read|Write) (?:of size|at addr)")
+    r"^/.*/(?=(?:arch|block|drivers|fs|include|init|io_uring|ipc|kernel|lib|mm|net|security|virt)/|[^/]*$)"
+)
 _CLONE = re.compile(r"\.(?:constprop|isra|part|cold|llvm|lto_priv)\b[.\w]*$")
 
 # Reports that other CPUs write on, and those whose victim is merely found somewhere.
@@ -226,8 +229,9 @@ class _Draft:
 
     def is_over(self, record: Record) -> bool:
         """Whether RECORD comes too late to belong to this."""
-        late = None not in (record.seconds, self.seconds) and record.seconds - self.seconds > SILENCE_SECONDS  # type: ignore[operator]
-        return late or len(self.pending) > NOISE_LIMIT or len(self.lines) > LINE_LIMIT or self.after > AFTERMATH_LINES
+        if record.seconds is not None and self.seconds is not None and record.seconds - self.seconds > SILENCE_SECONDS:
+            return True
+        return len(self.pending) > NOISE_LIMIT or len(self.lines) > LINE_LIMIT or self.after > AFTERMATH_LINES
 
     def is_carried_on_by(self, wording: Format) -> bool:
         kind = self.best[0].kind
@@ -253,8 +257,8 @@ class _Collector:
             self._announce(record, banner, draft)
         elif draft is not None:
             self._continue(record, draft)
-        elif _END.match(record.text):
-            self._announce(record, (_STRAY_END, _END.match(record.text)), None)  # type: ignore[arg-type]
+        elif stray := _END.match(record.text):
+            self._announce(record, (_STRAY_END, stray), None)
 
     def _draft_for(self, record: Record) -> _Draft | None:
         draft = self._open.get(record.caller) or self._newest(record.caller)
@@ -347,7 +351,7 @@ def _kind(wording: Format, location: str | None) -> Kind:
 def _named(wording: Format, match: re.Match[str], lines: Sequence[str]) -> str | None:
     """The function that a report names outside its trace."""
     if wording.blame is Blame.LOCK:
-        at = next((m for m in map(_LOCK_AT.search, lines) if m), None)
+        at = _LOCK_AT.search("\n".join(lines))
         return _plain(at["function"]) if at else None
     banner = match.groupdict().get("function")
     if wording.blame is Blame.BANNER and banner:
@@ -417,9 +421,10 @@ def _anonymous(text: str) -> str:
 def _fingerprint(kind: Kind, title: str, location: str | None, trace: Sequence[str]) -> str:
     """A hash of what names the complaint, not of where in memory, when or on which CPU it came.
 
-    The line number is left out: it moves with every patch. A stall stops its victim anywhere, so that
+    The line number is left out, since it moves with every patch, and the folder too: an out-of-tree module
+    prints the absolute path of the tree's headers. A stall stops its victim anywhere, so that
     its trace says less than its title.
     """
-    file = location.rsplit(":", 1)[0] if location else ""
+    file = (location or "").rpartition(":")[0].rpartition("/")[2]
     frames = [] if kind in _STUCK else [name for name in trace if not MACHINERY.match(name)][:3]
     return hashlib.sha256("\0".join((kind.name, title, file, *frames)).encode()).hexdigest()[:16]

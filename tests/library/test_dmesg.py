@@ -374,6 +374,14 @@ CASES = [
         Kind.SLAB,
         "slab: cache `kmalloc-64': double free detected in foo",
     ),
+    (
+        "kernel/locking/lockdep.c print_unlock_imbalance_bug()",
+        DOUBLE + "WARNING: bad unlock balance detected!\n7.2.13 #1 Not tainted\n" + "-" * 38 + "\n"
+        "sh/9 is trying to release lock (mrt_lock) at:\n[<ffffffff832c8414>] ipmr_mfc_seq_stop+0xe4/0x140\n"
+        "but there are no more locks to release!\n" + _trace("seq_read"),
+        Kind.LOCKDEP,
+        "bad unlock balance in ipmr_mfc_seq_stop",
+    ),
     *(
         (
             f"kernel/locking/lockdep.c: {banner}",
@@ -818,6 +826,13 @@ def test_fingerprint_is_the_same_on_another_run(case: tuple[str, str, Kind, str]
     for seed in range(5):
         there = dmesg.splats(_elsewhere(case[1], seed))
         assert [splat.fingerprint for splat in there] == [splat.fingerprint for splat in here]
+
+
+def test_fingerprint_does_not_tell_where_the_tree_lies() -> None:
+    """An out-of-tree module prints the absolute path of a header of the tree."""
+    elsewhere = FROZEN.replace("BUG at include/", "BUG at /home/someone/kernel/linux-7.2/include/")
+    assert elsewhere != FROZEN
+    assert dmesg.splats(elsewhere)[0].fingerprint == dmesg.splats(FROZEN)[0].fingerprint
 
 
 def test_fingerprint_tells_complaints_apart() -> None:
