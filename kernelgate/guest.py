@@ -32,9 +32,9 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 # All in seconds under KVM; machine.PATIENCE stretches them for an emulated guest.
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 15.0
-SILENCE_SECONDS = 2.5
+SILENCE_SECONDS = 2.0
 """How long the guest's ssh server may leave a question unanswered before the guest counts as hung."""
-LOCKUP_GRACE = 1.0
+LOCKUP_GRACE = 0.5
 """How long a command may still take after the kernel complained of a stuck CPU."""
 
 POLL_SECONDS = 0.02

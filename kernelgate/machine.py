@@ -127,9 +127,15 @@ class Machine:
     def hung(self, reason: str) -> GuestHung:
         """The error to raise for a guest that does not answer, with what its CPUs are doing.
 
-        Raises InfrastructureError when it cannot answer because QEMU has stopped it.
+        Raises GuestDied when it has ended after all, and InfrastructureError when it
+        cannot answer because QEMU has stopped it.
         """
-        status: Any = self._command("query-status")
+        try:
+            status: Any = self._command("query-status")
+        except InfrastructureError:
+            self._await_end()
+            self.check()  # it does not answer because it has just ended
+            raise
         if status["status"] != "running":
             raise InfrastructureError(f"QEMU stopped the guest: {status['status']}\n{_text(self.workdir / QEMU_LOG)}")
         lines = [reason, *(f"  {line}" for line in self.sample_cpus())]
@@ -215,7 +221,7 @@ class Machine:
         # A triple fault or a reset by the kernel is, with -no-reboot, QEMU's regular end.
         if status == 0 and not messages:
             raise GuestDied("the guest reset itself without a message", console)
-        raise InfrastructureError(f"QEMU ended (status {status}) without a kernel message: {messages}")
+        raise InfrastructureError(f"QEMU ended (status {status}) without a kernel message {messages}".rstrip())
 
 
 def program_counters(registers: str) -> dict[str, str]:
