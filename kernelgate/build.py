@@ -222,8 +222,11 @@ def _make_all(work: _Work, jobs: int) -> Stamp:
     work.report(Step(work.title))
     (work.place / STAMP).unlink(missing_ok=True)
     work.out.mkdir(exist_ok=True)
-    _configure(work)
-    objects = _compile(work, jobs)
+    try:
+        _configure(work)
+        objects = _compile(work, jobs)
+    except BuildError as error:
+        raise BuildError(f"{work.title}: it does not compile\n{error}") from None
     out = work.out
     stamp = Stamp(
         (out / "include/config/kernel.release").read_text(encoding="utf-8").strip(),
@@ -265,10 +268,7 @@ def _compile(work: _Work, jobs: int) -> int:
             done += 1
             work.report(Step(work.title, done, max(done, total), "objects"))
 
-    try:
-        work.make(f"-j{jobs}", work.tools.target, "modules", on_line=count)
-    except BuildError as error:
-        raise BuildError(f"{work.title}: it does not compile\n{error}") from None
+    work.make(f"-j{jobs}", work.tools.target, "modules", on_line=count)
     return kbuild.compiles(work.out)
 
 

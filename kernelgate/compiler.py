@@ -12,8 +12,8 @@ SHOWN_LINES = 40
 _OBJECT = re.compile(r"  (?:CC|AS|HOSTCC)(?: \[M\])? +\S+\.o\Z|  HOSTCC +\S+\Z")
 _WARNING = re.compile(r"\S: warning: |^WARNING: modpost: ")  # not ".config:7:warning: override", which is meant
 _ERROR = re.compile(
-    r"\berror: |undefined reference|^ERROR: modpost|\bld(?:\.bfd|\.lld)?: .*(?:error|cannot|undefined)"
-    r"|No rule to make target|: not found$|^make.*\*\*\* .*(?:Stop|No such)"
+    r"\berror: |: Error: |undefined reference|multiple definition|^ERROR: modpost|\bld(?:\.\w+)?: (?!warning: )"
+    r"|Kconfig[\w.]*:\d+: |No rule to make target|: not found$|^make.*\*\*\* .*(?:Stop|No such)"
 )
 _MAKE_ERROR = re.compile(r"^make.*\*\*\* ")
 _PLACE = re.compile(r"^\s+\d* *\||^\s+from |^In file included from |: (?:note: |In function|At top level)|^\s+\^")

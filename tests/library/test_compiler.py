@@ -61,9 +61,13 @@ def test_no_warning_is_read_where_none_is(line: str) -> None:
         "mm/page_alloc.o: in function `f': (.text+0x10): undefined reference to `freeze'",
         'ERROR: modpost: "freeze" [kg_page_ref.ko] undefined!',
         "make[2]: *** No rule to make target '../mm/gone.c', needed by 'mm/gone.o'.  Stop.",
+        "aarch64-linux-gnu-ld: section .text LMA [0,1] overlaps section .data LMA [0,1]",
+        "ld: mm/a.o:mm/a.c:3: multiple definition of `freeze'; mm/b.o:mm/b.c:3: first defined here",
+        "../arch/x86/entry/entry.S:12: Error: no such instruction: `mvo %eax,%ebx'",
+        "mm/Kconfig:12: syntax error",
     ],
 )
-def test_linker_modpost_and_make_fail_too(line: str) -> None:
+def test_others_than_the_compiler_fail_too(line: str) -> None:
     assert compiler.errors(["  LD      vmlinux", line, "make: *** [Makefile:1: vmlinux] Error 1"]) == (line,)
 
 
