@@ -190,8 +190,6 @@ _LOCK_AT = re.compile(r"\bat:\s+(?:\[<[0-9a-f]*>\] )?(?P<function>[A-Za-z_][\w.$
 # comm/pid or comm:pid, but not file:line
 _TASK = re.compile(r"(?<!\S)(?!\S+\.[chS]:\d)\S+[/:]\d+(?![\w.])")
 _ACCESS = re.compile(r"^(Read|Write) (?:of size|at addr)")
-    r"^/.*/(?=(?:arch|block|drivers|fs|include|init|io_uring|ipc|kernel|lib|mm|net|security|virt)/|[^/]*$)"
-)
 _CLONE = re.compile(r"\.(?:constprop|isra|part|cold|llvm|lto_priv)\b[.\w]*$")
 
 # Reports that other CPUs write on, and those whose victim is merely found somewhere.

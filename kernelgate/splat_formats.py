@@ -535,9 +535,10 @@ BODY = _starts(
     r"page allocated|page dumped because",
     # mm/kasan, mm/kfence, kernel/kcsan, mm/slub.c, mm/kmemleak.c, lib/ubsan.c
     r"Read of size|Write of size|Read at addr|Write at addr|Allocated by|Freed by|Last potentially|Second to last",
-    r"The buggy address|which belongs|Memory state|>?[0-9a-f]{3,16}:? +(?:[0-9a-f]{2,16} *)+$|Pointer tag|Object\b",
-    r"Redzone |Padding |Bytes b4|FIX |Slab 0x|KASAN: |kasan: |INFO: (?:Slab|Object|Allocated|Freed)|value changed",
-    r'Reported by|write to 0x|read to 0x|race at|index |shift exponent|signed integer|backtrace|comm "|hex dump',
+    r"The buggy address|which belongs|Memory state|>?[0-9a-f]{3,16}:? +(?:[0-9a-f]{2,16}(?: +|$))+$|Pointer tag",
+    r"Object\b|Redzone |Padding |Bytes b4|FIX |Slab 0x|KASAN: |kasan: |INFO: (?:Slab|Object|Allocated|Freed)",
+    r"value changed|Reported by|write to 0x|read to 0x|race at|index |shift exponent|signed integer|backtrace",
+    r'comm "|hex dump',
     # kernel/locking/lockdep.c, kernel/rcu, kernel/hung_task.c, kernel/sched/core.c
     r"\d+ locks? held|no locks held|INFO: lockdep|stack backtrace|other info|but task|and this task|which lock",
     r"the existing|the first|the second|the dependencies|the shortest|to a |but this|and interrupts|locks held",
