@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import time
 import urllib.error
 import urllib.request
@@ -97,16 +98,17 @@ def resolve_first(bases: Sequence[str], cache: Cache, report: Report) -> SourceT
     return resolve(bases[-1], cache, report)
 
 
-def kernel_version(tree: Path) -> str:
+def kernel_version(tree: Path, base: str | None = None) -> str:
     """The version that TREE's own Makefile gives, e.g. `7.2.13` or `7.3.0-rc7`.
 
-    Raises UserError when TREE is no kernel tree.
+    Raises UserError when TREE, or BASE that it was unpacked from, is no kernel tree.
     """
     makefile = tree / "Makefile"
     text = makefile.read_text(errors="replace") if makefile.is_file() and (tree / "Kconfig").is_file() else ""
     fields = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*(\S*)", text, re.MULTILINE))
     if not fields.get("VERSION") or not fields.get("PATCHLEVEL"):
-        raise UserError(f"{tree} is not a kernel tree: it has no Kconfig, or no Makefile with VERSION and PATCHLEVEL")
+        wants = "it has no Kconfig, or no Makefile with VERSION and PATCHLEVEL"
+        raise UserError(f"{base or tree} is not a kernel tree: {wants}")
     numbers = f"{fields['VERSION']}.{fields['PATCHLEVEL']}.{fields.get('SUBLEVEL') or '0'}"
     return f"{numbers}{fields.get('EXTRAVERSION', '')}"
 
@@ -216,31 +218,35 @@ def _files(path: Path) -> list[str]:
     """
     if (path / ".git").exists():
         listed = user_git(path, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-        names = dict.fromkeys(name for name in listed.split("\0") if name)
-        return sorted(name for name in names if os.path.lexists(path / name) and not _is_directory(path / name))
+        return sorted({name for name in listed.split("\0") if name and _is_file(f"{path}/{name}")})
     if (path / ".config").exists() or (path / "include/config").exists():
         raise UserError(f"{path} holds the results of a build: run `make mrproper` there first")
     return sorted(_walk(path))
 
 
 def _walk(path: Path) -> Iterator[str]:
-    for folder, _folders, names in os.walk(path):
-        for name in names:
-            yield os.path.relpath(os.path.join(folder, name), path)  # noqa: PTH118 95,000 times
-        links = [name for name in _folders if os.path.islink(os.path.join(folder, name))]  # noqa: PTH114, PTH118
-        for name in links:
-            yield os.path.relpath(os.path.join(folder, name), path)  # noqa: PTH118
+    """The names of all files and links below PATH; plain strings, since there are 95,000."""
+    start = len(f"{path}/")
+    for folder, folders, names in os.walk(path):
+        links = [name for name in folders if os.path.islink(f"{folder}/{name}")]  # noqa: PTH114
+        for name in (*names, *links):
+            yield f"{folder}/{name}"[start:]
 
 
-def _is_directory(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
+def _is_file(path: str) -> bool:
+    """Whether PATH is a file or a link; not one that was deleted, and not a submodule."""
+    try:
+        return not stat.S_ISDIR(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _stat_digest(path: Path, names: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for name in names:
-        stat = os.lstat(path / name)
-        digest.update(f"{name}\0{stat.st_mode}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
+        found = os.lstat(f"{path}/{name}")
+        line = f"{name}\0{found.st_mode}\0{found.st_size}\0{found.st_mtime_ns}\n"
+        digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()[:12]
 
 
@@ -353,7 +359,7 @@ def _imported(base: str, key: str, version: str, unpack: Unpack, cache: Cache, r
 
     def make(place: Path) -> None:
         unpack(place / "tree")
-        numbers = kernel_version(place / "tree")
+        numbers = kernel_version(place / "tree", base)
         exact = version if version[0].isdigit() else f"{numbers}-{version}"
         commit = _record(place, exact, report)
         _write(place / "source.json", {"version": exact, "commit": commit})

@@ -330,6 +330,18 @@ def test_a_system_without_apt(cache: Cache) -> None:
         resolve("7.2", cache, silent)
 
 
+@pytest.mark.parametrize("form", ["git:{linux}@HEAD", "{linux}/../linux.tar"])
+def test_what_holds_no_kernel_is_named_as_it_was_asked_for(tmp_path: Path, cache: Cache, form: str) -> None:
+    linux = repository(tmp_path / "linux")
+    git(linux, "rm", "-q", "Kconfig")
+    git(linux, "commit", "-q", "-m", "no more")
+    tarball(tmp_path, "linux", at=tmp_path / "linux.tar")
+    base = form.format(linux=linux)
+    with pytest.raises(UserError) as caught:
+        resolve(base, cache, silent)
+    assert str(caught.value).startswith(f"{base} is not a kernel tree: ")
+
+
 def test_the_first_base_that_can_be_had(tmp_path: Path, cache: Cache) -> None:
     gone, there = f"http://127.0.0.1:1/l#sha256={'0' * 64}", str(kernel(tmp_path / "linux"))
     steps: list[Step] = []
