@@ -13,17 +13,16 @@ import re
 import shlex
 import socket
 import subprocess
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from pexpect import EOF, TIMEOUT
-from pexpect.socket_pexpect import SocketSpawn
+from pexpect.spawnbase import SpawnBase
 from qemu.qmp import QMPError
 from qemu.qmp.legacy import QEMUMonitorProtocol
 
@@ -244,13 +243,8 @@ def boot(what: Boot, workdir: Path) -> Iterator[Machine]:
     Raises GuestDied or GuestHung when the kernel does not come up, and
     InfrastructureError when it is QEMU that fails.
     """
-    with ExitStack() as stack:
-        ours, theirs = stack.enter_context(_socket_pair())
-        console = f"socket,id=console,fd={theirs.fileno()},logfile={escaped(workdir / CONSOLE_LOG)}"
-        machine = stack.enter_context(_qemu(what, workdir, workdir, ["-chardev", console], theirs))
-        _await_ready(machine, SocketSpawn(ours))
-        # From here the log is read, not the socket; but QEMU waits for a reader that is late.
-        threading.Thread(target=_drain, args=(ours,), daemon=True).start()
+    with _qemu(what, workdir, workdir) as machine:
+        _await_ready(machine)
         machine._find_port()
         yield machine
 
@@ -262,30 +256,31 @@ def restore(snapshot: Snapshot, workdir: Path) -> Iterator[Machine]:
     Any number may run from one snapshot at once. WORKDIR as in boot().
     Raises InfrastructureError when QEMU fails: the kernel has proved itself before.
     """
-    console = f"file,id=console,path={escaped(workdir / CONSOLE_LOG)}"
-    with _qemu(snapshot.boot, workdir, snapshot.folder, ["-chardev", console, "-incoming", "defer"]) as machine:
+    with _qemu(snapshot.boot, workdir, snapshot.folder, "-incoming", "defer") as machine:
         machine._find_port()
         machine._load(snapshot.folder / STATE)
         yield machine
 
 
 @contextmanager
-def _qemu(
-    what: Boot, workdir: Path, memory: Path, words: Sequence[str], console: socket.socket | None = None
-) -> Iterator[Machine]:
-    """A QEMU under control, its guest's memory in the files of the folder MEMORY."""
+def _qemu(what: Boot, workdir: Path, memory: Path, *more: str) -> Iterator[Machine]:
+    """A QEMU under control, its guest's memory in the files of the folder MEMORY.
+
+    The console is a file, as a socket makes QEMU wait for a reader that is late, and
+    a socket with a log file besides has it log a character again for each retry.
+    """
     workdir.mkdir(parents=True, exist_ok=True)
+    console = f"file,id=console,path={escaped(workdir / CONSOLE_LOG)}"
+    argv = [*qemu_argv(what, memory, shared=memory == workdir), *more]
+    argv += ["-chardev", console, "-serial", "chardev:console"]
+    (workdir / "qemu.sh").write_text(shlex.join(argv) + "\n")
     with ExitStack() as stack:
         ours, theirs = stack.enter_context(_socket_pair())
-        argv = [*qemu_argv(what, memory, shared=memory == workdir), *words, "-serial", "chardev:console"]
-        (workdir / "qemu.sh").write_text(shlex.join(argv) + "\n")
         argv += ["-chardev", f"socket,id=qmp,fd={theirs.fileno()}", "-mon", "chardev=qmp,mode=control"]
-        fds = [theirs.fileno(), *([console.fileno()] if console else [])]
         messages = stack.enter_context((workdir / QEMU_LOG).open("wb"))
-        process = stack.enter_context(command.start(argv, stdout=messages, stderr=messages, pass_fds=fds))
-        for end in (theirs, console):
-            if end:
-                end.close()
+        started = command.start(argv, stdout=messages, stderr=messages, pass_fds=[theirs.fileno()])
+        process = stack.enter_context(started)
+        theirs.close()  # so that QEMU's end is the socket's
         yield Machine(what, workdir, process, stack.enter_context(_qmp(ours, process, workdir / QEMU_LOG)))
 
 
@@ -313,27 +308,47 @@ def _socket_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-def _drain(end: socket.socket) -> None:
-    with suppress(OSError):
-        while end.recv(65536):
-            pass
+class _Console(SpawnBase):  # type: ignore[type-arg]  # generic in its stubs only
+    """pexpect on a console's log file; its end is the file's end once QEMU has ended."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self._machine = machine
+        self._file = machine.console_log.open("rb")
+
+    def read_nonblocking(self, size: int = 1, timeout: float | None = None) -> bytes:
+        """Up to SIZE bytes. Raises TIMEOUT after TIMEOUT seconds without any, and EOF."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            alive = self._machine.alive
+            data = self._file.read(size)
+            if data:
+                return data
+            if not alive:
+                raise EOF("QEMU has ended")
+            if deadline is not None and time.monotonic() > deadline:
+                raise TIMEOUT("nothing on the console")
+            time.sleep(POLL_SECONDS)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
-def _await_ready(machine: Machine, console: SocketSpawn[bytes]) -> None:
+def _await_ready(machine: Machine) -> None:
     """Read the console until the guest says that it is ready; see boot() for what is raised."""
     silence, limit = SILENCE_SECONDS * machine.patience, BOOT_SECONDS * machine.patience
     deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        event = console.expect([b"\n", EOF, TIMEOUT], timeout=silence)
-        line = bytes(console.before or b"").decode(errors="replace")
-        if READY in line:
-            return
-        if event == 1:
-            machine._await_end()
-        if event == 2:
-            raise machine.hung(f"the booting kernel said nothing for {silence:.0f} s")
-        if event == 1 or DEATH.search(line):
-            machine.check()
+    with closing(_Console(machine)) as console:
+        while time.monotonic() < deadline:
+            event = console.expect([b"\n", EOF, TIMEOUT], timeout=silence)
+            line = bytes(console.before or b"").decode(errors="replace")
+            if READY in line:
+                return
+            if event == 2:
+                raise machine.hung(f"the booting kernel said nothing for {silence:.0f} s")
+            if event == 1 or DEATH.search(line):
+                machine.check()
     raise machine.hung(f"the kernel was still booting after {limit:.0f} s")
 
 
@@ -344,7 +359,7 @@ def attach(what: Boot, workdir: Path) -> int:
     """
     workdir.mkdir(parents=True, exist_ok=True)
     shell = replace(what, append=f"{what.append} {SHELL}")
-    console = f"stdio,id=console,mux=on,signal=off,logfile={escaped(workdir / CONSOLE_LOG)}"
+    console = "stdio,id=console,mux=on,signal=off"
     argv = [*qemu_argv(shell, workdir, shared=True), "-chardev", console, "-serial", "chardev:console"]
     with command.start([*argv, "-mon", "chardev=console,mode=readline"], stdin=None, stdout=None, stderr=None) as qemu:
         return qemu.wait()
