@@ -100,7 +100,7 @@ class Gate:
         self._images: dict[str, Path] = {}
         self._initramfs: dict[str, Path] = {}
         self._accels: dict[str, str] = {}
-        self._booted: dict[Target, Booted] = {}
+        self._booted: dict[Target, Booted | KernelgateError] = {}
         self._suites: dict[tuple[Target, str], dict[str, Verdict]] = {}
         self._stack = ExitStack()
         self._scratch = Path()
@@ -237,9 +237,16 @@ class Gate:
             return verdict.conclude([death.reason], Evidence("boot", death=death.reason, console=death.console))
 
     def _boot(self, target: Target) -> Booted:
+        """Boot TARGET once; a machine that did not come up is not tried again for each of its tests."""
         if target not in self._booted:
-            self._booted[target] = self._boot_now(target)
-        return self._booted[target]
+            try:
+                self._booted[target] = self._boot_now(target)
+            except KernelgateError as error:
+                self._booted[target] = error
+        booted = self._booted[target]
+        if isinstance(booted, KernelgateError):
+            raise booted
+        return booted
 
     def boot_and_answer(self, target: Target) -> None:
         """Boot TARGET from nothing until it answers one command, and end it."""
@@ -350,7 +357,7 @@ class Gate:
 
     def _observe(self, target: Target, guest: Guest, command: str, work: Callable[[], Result]) -> Evidence:
         """Do WORK in GUEST and collect what it leaves, death included."""
-        before = self._booted[target].evidence
+        before = self._boot(target).evidence
         evidence = Evidence(command, first=before.records[-1].seq + 1, taint_before=before.taint_after or 0)
         try:
             result = work()
