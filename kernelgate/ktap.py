@@ -176,9 +176,11 @@ class _Parser:
         if document.plan is not None:
             self._error(document, "has two plans")
         document.plan, document.skipped = int(match[2]), match[3]
-        self._empty = self._empty or not (document.plan or document.skipped)
         if not document.results:
             document.said.clear()  # attributes of the suite: "# module: name", "# speed: slow"
+        if not (document.plan or document.skipped or document.results):
+            self._empty = True
+            self._stack.remove(document)
 
     def _result(self, match: re.Match[str]) -> None:
         self._seen = True
@@ -189,7 +191,10 @@ class _Parser:
             return
         self._close_to(indent, keep=1)
         below = self._stack.pop() if self._stack and self._stack[-1].indent > indent else None
-        document = self._renumbered(document, int(match[3])) if document else self._open(indent)
+        if document is None:
+            document = self._open(indent)
+        elif below and int(match[3]) == 1:
+            document = self._next_module(document)
         self._check_number(document, int(match[3]), name)
         if below and not indent and below.plan is None:
             self._error(below, "has no plan: a suite of KUnit always has one")
@@ -250,13 +255,14 @@ class _Parser:
         self._stack.insert(0, document)
         return document
 
-    def _renumbered(self, document: _Document, number: int) -> _Document:
-        """DOCUMENT, or the next one where a second module's suites begin.
+    def _next_module(self, document: _Document) -> _Document:
+        """DOCUMENT, or the one after it where the suites of another module begin.
 
-        Those of a module have no version line around them, and each module counts from 1
+        In 6.1 those have no version line around them, and each module counts from 1 again
         (lib/kunit/test.c, __kunit_test_suites_init()).
         """
-        if document.announced or document.indent or number != 1 or not document.results:
+        begun = [result for result in document.results if result.status is not Status.CRASHED]
+        if document.indent or not begun or (document.announced and document.plan != len(begun)):
             return document
         following = _Document(0, said=document.said, stats=document.stats)
         document.said, document.stats = [], []

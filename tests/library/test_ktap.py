@@ -146,6 +146,20 @@ def test_suites_of_two_modules_without_a_version_line_each_count_from_one() -> N
     assert [result.name for result in report.results] == ["first", "second"]
 
 
+def test_module_without_a_version_line_after_suites_built_in() -> None:
+    """Linux 6.1: the boot prints a whole report, empty or not; a module's suites follow bare."""
+    module = "    # Subtest: kg\n    1..1\n    ok 1 - case\nok 1 - kg\n"
+    assert parse("TAP version 14\n1..0\n" + module).ok
+    report = parse(WHOLE + module)
+    assert report.ok
+    assert [result.name for result in report.results] == ["page_ref", "invariant", "kg"]
+
+
+def test_suite_more_than_planned_is_red() -> None:
+    extra = WHOLE + "    # Subtest: kg\n    1..1\n    ok 1 - case\nok 3 - kg\n"
+    assert not parse(extra).ok
+
+
 def test_suite_that_cannot_begin_has_failed_and_says_why() -> None:
     """lib/kunit/test.c kunit_run_tests(), suite_init_err."""
     report = parse("    # page_ref: # failed to initialize (-2)\nnot ok 1 page_ref\n")
