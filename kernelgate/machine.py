@@ -130,13 +130,13 @@ class Machine:
         cannot answer because QEMU has stopped it.
         """
         try:
-            status: Any = self._command("query-status")
+            status = self._status()
         except InfrastructureError:
             self._await_end()
             self.check()  # it does not answer because it has just ended
             raise
-        if status["status"] != "running":
-            raise InfrastructureError(f"QEMU stopped the guest: {status['status']}\n{_text(self.workdir / QEMU_LOG)}")
+        if status != "running":
+            raise InfrastructureError(f"QEMU stopped the guest: {status}\n{_text(self.workdir / QEMU_LOG)}")
         lines = [reason, *(f"  {line}" for line in self.sample_cpus())]
         return GuestHung("\n".join(lines), self.console())
 
@@ -183,15 +183,20 @@ class Machine:
     def _load(self, state: Path) -> None:
         """Read STATE into this QEMU, which waits for it, and let the guest run."""
         self._command("migrate-set-capabilities", capabilities=WITHOUT_MEMORY)
-        self._command("migrate-incoming", uri=f"exec:cat {shlex.quote(str(state))}")
         deadline = time.monotonic() + SNAPSHOT_SECONDS
-        while time.monotonic() < deadline and self.alive:
-            status: Any = self._command("query-status")
-            if status["status"] != "inmigrate":
-                self._command("cont")
-                return
-            time.sleep(POLL_SECONDS)
-        raise InfrastructureError(f"QEMU could not read the snapshot\n{_text(self.workdir / QEMU_LOG)}")
+        try:
+            self._command("migrate-incoming", uri=f"exec:cat {shlex.quote(str(state))}")
+            while self._status() == "inmigrate":
+                if time.monotonic() > deadline:
+                    raise InfrastructureError("no end in time")
+                time.sleep(POLL_SECONDS)
+            self._command("cont")
+        except InfrastructureError as error:  # QEMU ends at a state that it cannot read
+            raise InfrastructureError(f"QEMU could not read the snapshot {state}: {error}") from error
+
+    def _status(self) -> str:
+        status: Any = self._command("query-status")
+        return str(status["status"])
 
     def _command(self, name: str, **arguments: Any) -> object:
         try:
