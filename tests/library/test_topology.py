@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Machines as data, and the command line that each becomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from bare_guest import BareKernel
+
+from kernelgate.errors import UserError
+from kernelgate.topology import PLATFORMS, SPECS, Boot, MachineSpec, find, memory_files, qemu_argv, specs
+
+EVERYWHERE = [(arch, name) for arch in PLATFORMS for name in specs(arch)]
+
+
+def boot_of(arch: str, name: str, accel: str = "tcg", append: str = "") -> Boot:
+    kernel = BareKernel(Path("/build/image"))
+    kernel.arch = arch
+    return Boot(cast(Any, kernel), find(arch, name), Path("/initramfs"), accel, append)
+
+
+def argv(arch: str, name: str, *, accel: str = "tcg", append: str = "", shared: bool = False) -> list[str]:
+    return qemu_argv(boot_of(arch, name, accel, append), Path("/m"), shared)
+
+
+def values(words: list[str], option: str) -> list[str]:
+    """What follows each OPTION in WORDS."""
+    return [words[at + 1] for at, word in enumerate(words) if word == option]
+
+
+def backend(node: int, mebibytes: int, share: str = "off") -> str:
+    return f"memory-backend-file,id=node{node},size={mebibytes}M,share={share},mem-path=/m/memory{node}"
+
+
+def test_the_machines_of_each_architecture() -> None:
+    common = {"smp2", "smp4-numa2", "numa-memoryless"}
+    assert set(specs("x86_64")) == common
+    assert set(specs("arm64")) == common | {"lse", "llsc"}
+
+
+def test_unknown_names_are_told_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"unknown machine 'smp3': did you mean smp2"):
+        find("x86_64", "smp3")
+    with pytest.raises(UserError, match=r"unknown architecture 'arm': did you mean arm64"):
+        find("arm", "smp2")
+
+
+def test_machine_of_another_architecture_names_it() -> None:
+    with pytest.raises(UserError, match="machine 'lse' exists on arm64 only: add --arch arm64"):
+        find("x86_64", "lse")
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_machine_can_be(spec: MachineSpec) -> None:
+    assert 0 < spec.memory <= 1024, "a guest has at most 1 GiB"
+    assert 1 < spec.cpus <= 16, "NR_CPUS of kconfigs/"
+    assert all(node.cpus or node.memory for node in spec.nodes)
+
+
+def test_node_without_memory_and_node_without_cpus() -> None:
+    words = argv("x86_64", "numa-memoryless")
+    assert values(words, "-smp") == ["4"]
+    assert values(words, "-m") == ["512M"]
+    assert values(words, "-object") == [backend(0, 256), backend(2, 256)]
+    assert values(words, "-numa") == [
+        "node,nodeid=0,cpus=0-1,memdev=node0",
+        "node,nodeid=1,cpus=2-3",
+        "node,nodeid=2,memdev=node2",
+    ]
+    assert memory_files(find("x86_64", "numa-memoryless")) == ["memory0", "memory2"]
+
+
+def test_two_nodes_alike() -> None:
+    words = argv("arm64", "smp4-numa2", shared=True)
+    assert values(words, "-object") == [backend(0, 256, "on"), backend(1, 256, "on")]
+    assert values(words, "-numa") == ["node,nodeid=0,cpus=0-1,memdev=node0", "node,nodeid=1,cpus=2-3,memdev=node1"]
+
+
+@pytest.mark.parametrize(
+    ("arch", "name", "accel", "cpu"),
+    [
+        ("arm64", "lse", "tcg", "max,pauth-impdef=on"),
+        ("arm64", "llsc", "tcg", "cortex-a72"),
+        ("arm64", "smp2", "tcg", "cortex-a72"),
+        ("x86_64", "smp2", "tcg", "max"),
+        ("x86_64", "smp2", "kvm", "host"),
+    ],
+)
+def test_cpu_model(arch: str, name: str, accel: str, cpu: str) -> None:
+    assert values(argv(arch, name, accel=accel), "-cpu") == [cpu]
+
+
+@pytest.mark.parametrize(("arch", "name"), EVERYWHERE)
+def test_guest_reaches_nothing_and_is_reached_from_this_host_alone(arch: str, name: str) -> None:
+    words = argv(arch, name)
+    (network,) = values(words, "-netdev")
+    assert "restrict=on" in network.split(",")
+    assert [word for word in network.split(",") if "fwd" in word] == ["hostfwd=tcp:127.0.0.1:0-:22"]
+    assert "-nodefaults" in words, "or QEMU adds a network of its own"
+
+
+@pytest.mark.parametrize(("arch", "name"), EVERYWHERE)
+def test_panic_ends_qemu(arch: str, name: str) -> None:
+    words = argv(arch, name)
+    assert "-no-reboot" in words
+    assert "panic=-1" in values(words, "-append")[0].split()
+
+
+def test_early_console_and_console_are_the_same_port() -> None:
+    parameters = boot_of("x86_64", "smp2").parameters.split()
+    assert {"console=ttyS0", "earlycon=uart8250,io,0x3f8"} <= set(parameters)
+    parameters = boot_of("arm64", "smp2").parameters.split()
+    assert {"console=ttyAMA0", "earlycon=pl011,0x9000000"} <= set(parameters)
+
+
+def test_what_the_user_appends_comes_last() -> None:
+    assert boot_of("x86_64", "smp2", append="panic=5  quiet ").parameters.endswith(" panic=5 quiet")
+
+
+def test_comma_in_a_folder_is_doubled() -> None:
+    words = qemu_argv(boot_of("x86_64", "smp2"), Path("/a,b"), shared=False)
+    assert values(words, "-object")[0].endswith(",mem-path=/a,,b/memory0")
