@@ -4,9 +4,11 @@
  *
  * With the frozen bit a last put is two atomic operations, "count down" and "if
  * still zero, freeze", and a failed get is "count up" and "if beyond the limit,
- * reset". The second one is a compare-and-exchange. It is replaced below, before
- * page_ref.h is read, by one that first lets an intruder act: so the header's
- * own code is tested, in an order that a race would hit once in a long while.
+ * reset". The operations that can be the second one are replaced below, before
+ * page_ref.h is read, by ones that first let an intruder act: so the header's own
+ * code is tested, in an order that a race would hit once in a long while. It is a
+ * compare-and-exchange in version 4 of the series; the others are there for a
+ * version that does it in another way.
  *
  * Kernels that do it in one operation never call the intruder; what they promise
  * for the same sequence of calls is stated, too.
@@ -17,7 +19,7 @@
 #error "page_ref.h was read before its atomic operations were replaced"
 #endif
 
-/* The count that is watched, and what to do when it is about to be exchanged. */
+/* The count that is watched, and what to do when it is about to be written. */
 static atomic_t *kg_hooked;
 static void (*kg_intruder)(void);
 static int kg_intrusions;
@@ -34,8 +36,11 @@ static void kg_hook(const atomic_t *count)
 
 #define KG_HOOKED(function, v, ...) \
 	({ atomic_t *kg_v = (v); kg_hook(kg_v); function(kg_v, __VA_ARGS__); })
+/* The same for those that take the value first. */
+#define KG_HOOKED_LAST(function, i, v) \
+	({ atomic_t *kg_v = (v); kg_hook(kg_v); function(i, kg_v); })
 
-#define atomic_cmpxchg(v, ...)		KG_HOOKED(atomic_cmpxchg, v, __VA_ARGS__)
+#define atomic_cmpxchg(v, ...)	KG_HOOKED(atomic_cmpxchg, v, __VA_ARGS__)
 #define atomic_cmpxchg_acquire(v, ...)	KG_HOOKED(atomic_cmpxchg_acquire, v, __VA_ARGS__)
 #define atomic_cmpxchg_release(v, ...)	KG_HOOKED(atomic_cmpxchg_release, v, __VA_ARGS__)
 #define atomic_cmpxchg_relaxed(v, ...)	KG_HOOKED(atomic_cmpxchg_relaxed, v, __VA_ARGS__)
@@ -43,6 +48,19 @@ static void kg_hook(const atomic_t *count)
 #define atomic_try_cmpxchg_acquire(v, ...) KG_HOOKED(atomic_try_cmpxchg_acquire, v, __VA_ARGS__)
 #define atomic_try_cmpxchg_release(v, ...) KG_HOOKED(atomic_try_cmpxchg_release, v, __VA_ARGS__)
 #define atomic_try_cmpxchg_relaxed(v, ...) KG_HOOKED(atomic_try_cmpxchg_relaxed, v, __VA_ARGS__)
+#define atomic_set(v, ...)	KG_HOOKED(atomic_set, v, __VA_ARGS__)
+#define atomic_xchg(v, ...)	KG_HOOKED(atomic_xchg, v, __VA_ARGS__)
+#define atomic_xchg_relaxed(v, ...)	KG_HOOKED(atomic_xchg_relaxed, v, __VA_ARGS__)
+#define atomic_add(i, v)		KG_HOOKED_LAST(atomic_add, i, v)
+#define atomic_sub(i, v)		KG_HOOKED_LAST(atomic_sub, i, v)
+#define atomic_sub_return(i, v)		KG_HOOKED_LAST(atomic_sub_return, i, v)
+#define atomic_sub_return_relaxed(i, v)	KG_HOOKED_LAST(atomic_sub_return_relaxed, i, v)
+#define atomic_and(i, v)		KG_HOOKED_LAST(atomic_and, i, v)
+#define atomic_andnot(i, v)		KG_HOOKED_LAST(atomic_andnot, i, v)
+#define atomic_or(i, v)		KG_HOOKED_LAST(atomic_or, i, v)
+#define atomic_fetch_sub(i, v)		KG_HOOKED_LAST(atomic_fetch_sub, i, v)
+#define atomic_fetch_and(i, v)		KG_HOOKED_LAST(atomic_fetch_and, i, v)
+#define atomic_fetch_or(i, v)		KG_HOOKED_LAST(atomic_fetch_or, i, v)
 
 #include <kunit/test.h>
 #include <linux/mm.h>
@@ -83,12 +101,16 @@ static void kg_intruder_unfreezes(void)
 	page_ref_unfreeze(kg_page, 3);
 }
 
-/* Watch the count of a new page, and let @intruder in at its next exchange. */
-static struct page *kg_new_hooked_page(struct kunit *test, void (*intruder)(void))
+/*
+ * Watch the count of a new page, which is set to @raw, and let @intruder in when
+ * it is about to be written by an operation that may be a second one.
+ */
+static struct page *kg_new_hooked_page(struct kunit *test, u32 raw, void (*intruder)(void))
 {
 	struct page *page = alloc_page(GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, page);
+	kg_set_raw(page, raw);
 	kg_page = page;
 	kg_intruder = intruder;
 	kg_intruder_got = false;
@@ -106,7 +128,7 @@ static void kg_release_hooked(struct page *page)
 
 static void get_inside_last_put_takes_page_over(struct kunit *test)
 {
-	struct page *page = kg_new_hooked_page(test, kg_intruder_gets);
+	struct page *page = kg_new_hooked_page(test, 1, kg_intruder_gets);
 	bool last = put_page_testzero(page);
 
 	KUNIT_EXPECT_EQ(test, kg_intrusions, kg_expect.put_in_two_steps ? 1 : 0);
@@ -126,11 +148,8 @@ static void get_inside_last_put_takes_page_over(struct kunit *test)
 
 static void get_inside_last_sub_takes_page_over(struct kunit *test)
 {
-	struct page *page = kg_new_hooked_page(test, kg_intruder_gets);
-	bool last;
-
-	page_ref_add(page, 6);
-	last = page_ref_sub_and_test(page, 7);
+	struct page *page = kg_new_hooked_page(test, 7, kg_intruder_gets);
+	bool last = page_ref_sub_and_test(page, 7);
 
 	KUNIT_EXPECT_EQ(test, kg_intrusions, kg_expect.put_in_two_steps ? 1 : 0);
 	KUNIT_EXPECT_NE(test, last, kg_intruder_got);
@@ -143,9 +162,8 @@ static void get_inside_last_sub_takes_page_over(struct kunit *test)
 
 static void put_that_is_not_last_has_no_window(struct kunit *test)
 {
-	struct page *page = kg_new_hooked_page(test, kg_intruder_gets);
+	struct page *page = kg_new_hooked_page(test, 2, kg_intruder_gets);
 
-	page_ref_inc(page);
 	KUNIT_EXPECT_FALSE(test, put_page_testzero(page));
 	KUNIT_EXPECT_EQ(test, kg_intrusions, 0);
 	KUNIT_EXPECT_EQ(test, kg_raw(page), 1U);
@@ -154,7 +172,7 @@ static void put_that_is_not_last_has_no_window(struct kunit *test)
 
 static void get_and_put_inside_last_put_free_page_once(struct kunit *test)
 {
-	struct page *page = kg_new_hooked_page(test, kg_intruder_gets_and_puts);
+	struct page *page = kg_new_hooked_page(test, 1, kg_intruder_gets_and_puts);
 	bool last = put_page_testzero(page);
 
 	KUNIT_EXPECT_EQ(test, kg_intrusions, kg_expect.put_in_two_steps ? 1 : 0);
@@ -170,7 +188,8 @@ static void get_and_put_inside_last_put_free_page_once(struct kunit *test)
 
 static void two_gets_and_a_put_inside_last_put_free_nothing(struct kunit *test)
 {
-	struct page *page = kg_new_hooked_page(test, kg_intruder_gets_twice_and_puts_once);
+	struct page *page = kg_new_hooked_page(test, 1,
+					       kg_intruder_gets_twice_and_puts_once);
 	bool last = put_page_testzero(page);
 
 	KUNIT_EXPECT_EQ(test, last, !kg_expect.put_in_two_steps);
@@ -182,11 +201,9 @@ static void two_gets_and_a_put_inside_last_put_free_nothing(struct kunit *test)
 /* The count is reset only if it is still the one that was beyond the limit. */
 static void unfreeze_inside_reset_is_not_lost(struct kunit *test)
 {
-	struct page *page = kg_new_hooked_page(test, kg_intruder_unfreezes);
-	bool got;
-
-	kg_set_raw(page, KG_FROZEN_LIMIT - 1);
-	got = get_page_unless_zero(page);
+	struct page *page = kg_new_hooked_page(test, KG_FROZEN_LIMIT - 1,
+					       kg_intruder_unfreezes);
+	bool got = get_page_unless_zero(page);
 
 	KUNIT_EXPECT_EQ(test, got, !kg_expect.bit);
 	if (!kg_expect.bit)
