@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import struct
 import subprocess
+import time
 from pathlib import Path
 
 import paramiko
@@ -71,6 +72,8 @@ def test_guest_without_an_ssh_server_is_hung(code: bytes, tmp_path: Path, monkey
 def test_guest_that_dies_is_noticed_before_the_deadline(code: bytes, tmp_path: Path) -> None:
     text = f"{READY}\n[    2.0] Kernel panic - not syncing: out of sorts\n"
     with boot(bare_boot(code, tmp_path, "d", text), tmp_path / "boot") as machine:
+        begun = time.monotonic()
         with pytest.raises(GuestDied, match="out of sorts"):
             with connect(machine, make_key(tmp_path)):
                 pass
+        assert time.monotonic() - begun < guest.CONNECT_SECONDS * machine.patience / 2

@@ -111,7 +111,7 @@ def packages(tmp_path: Path) -> Path:
     needs_two = ["-Wl,-soname,libone.so.1", "-Wl,--no-as-needed", str(two)]
     one = build(folder, "lib/libone.so.1", *shared, *needs_two)
     loader = "-Wl,--dynamic-linker,/lib64/loader.so"
-    build(folder, "bin/program", "-nostdlib", str(source), loader, "-Wl,--no-as-needed", str(one), str(two))
+    build(folder, "bin/program", "-nostdlib", str(source), loader, "-Wl,--no-as-needed", str(one))
     (folder / "lib64").mkdir()
     (folder / "lib64/loader.so").touch()
     return folder
