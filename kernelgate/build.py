@@ -163,6 +163,7 @@ def build_modules(kernel: Kernel, kmod_dir: Path, cache: Cache, report: Report) 
     """
     sources = sorted(path for path in kmod_dir.iterdir() if path.suffix in (".c", ".h") or path.name == "Kbuild")
     texts = [part for path in sources for part in (path.name, path.read_text(encoding="utf-8"))]
+    names = {path.name for path in sources}
     symbols = (kernel.build_dir / "Module.symvers").read_text(encoding="utf-8")
     key = f"{kernel.key}-{_digest(RECIPE, kernel.build_id, symbols, *texts)}"
 
@@ -171,6 +172,9 @@ def build_modules(kernel: Kernel, kmod_dir: Path, cache: Cache, report: Report) 
         for path in sources:
             shutil.copyfile(path, place / path.name)
         _make_modules(kernel, place, cache)
+        for path in place.rglob("*"):
+            if path.is_file() and path.suffix != ".ko" and path.name not in names:
+                path.unlink()  # what only another make would want
 
     folder = cache.publish("modules", key, make)
     return {path.stem: KernelModule(path.stem, path, kernel.release) for path in sorted(folder.glob("*.ko"))}
