@@ -18,13 +18,13 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kernelgate import compiler, kbuild, kconfig
 from kernelgate.cache import Cache
-from kernelgate.command import run
+from kernelgate.command import find, run
 from kernelgate.errors import BuildError, InfrastructureError, UserError
 from kernelgate.kbuild import TOOLCHAINS, Toolchain
 from kernelgate.kconfig import Fragments
@@ -47,10 +47,18 @@ NEEDED = (
 )  # fmt: skip
 """Options, built in, without which no test can run: asked of a build folder that somebody else made."""
 
-CONSOLES = {"x86_64": "SERIAL_8250_CONSOLE", "arm64": "SERIAL_AMBA_PL011_CONSOLE"}
+NEEDED_BY_ARCH = {
+    "x86_64": ("SERIAL_8250_CONSOLE",),
+    "arm64": ("SERIAL_AMBA_PL011_CONSOLE", "PCI_HOST_GENERIC"),  # without its bridge, no network
+}
 
 MACHINES = {"x86_64": 62, "arm64": 183}
 """e_machine of an ELF file (elf(5)): EM_X86_64, EM_AARCH64."""
+
+
+SPARSE = "sparse -D__typeof_unqual__=__typeof__ '-D__builtin_strlen(s)=(sizeof(s)-1)'"
+"""Debian 12 has sparse 0.6.4. It lacks the one word, which 7.x asks for (scripts/checker-valid.sh), and does not
+fold the other, which MODULE_INFO() of 7.x asserts on: after such an error it would say nothing more."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +151,7 @@ def existing(build_dir: Path) -> Kernel:
             raise UserError(f"{folder} has no {name}: name a folder in which a kernel and its modules were built")
     values = kconfig.parse_config((folder / ".config").read_text(encoding="utf-8"))
     arch = _arch_of(folder, values)
-    missing = [name for name in (*NEEDED, CONSOLES[arch]) if values.get(name) != "y"]
+    missing = [name for name in (*NEEDED, *NEEDED_BY_ARCH[arch]) if values.get(name) != "y"]
     if missing:
         raise UserError(f"{folder}: the tests need CONFIG_{'=y CONFIG_'.join(missing)}=y: configure and build again")
     release = (folder / "include/config/kernel.release").read_text(encoding="utf-8").strip()
@@ -161,7 +169,7 @@ def build_modules(kernel: Kernel, kmod_dir: Path, cache: Cache, report: Report) 
     Raises InfrastructureError with the compiler's lines when they do not build: that is
     no verdict on the series, and no pass either.
     """
-    sources = sorted(path for path in kmod_dir.iterdir() if path.suffix in (".c", ".h") or path.name == "Kbuild")
+    sources = _module_sources(kmod_dir)
     texts = [part for path in sources for part in (path.name, path.read_text(encoding="utf-8"))]
     names = {path.name for path in sources}
     symbols = (kernel.build_dir / "Module.symvers").read_text(encoding="utf-8")
@@ -178,6 +186,27 @@ def build_modules(kernel: Kernel, kmod_dir: Path, cache: Cache, report: Report) 
 
     folder = cache.publish("modules", key, make)
     return {path.stem: KernelModule(path.stem, path, kernel.release) for path in sorted(folder.glob("*.ko"))}
+
+
+def sparse_modules(kernel: Kernel, kmod_dir: Path, place: Path, cache: Cache) -> list[str]:
+    """What sparse, and the compiler with W=1, say of the modules of KMOD_DIR; PLACE is an empty folder to build in.
+
+    Raises InfrastructureError when sparse is missing or the modules do not build.
+    """
+    find("sparse", "sparse")
+    sources = _module_sources(kmod_dir)
+    for path in sources:
+        shutil.copyfile(path, place / path.name)
+    said: list[str] = []
+    _make_modules(kernel, place, cache, ("C=2", f"CHECK={SPARSE}", "W=1"), said.append)
+    if not any(line.lstrip().startswith("CHECK ") for line in said):
+        raise InfrastructureError(f"sparse did not run on the modules: {' '.join(said[:3])}")
+    ours = tuple(f"{path.name}:" for path in sources)
+    return [line for line in said if re.search(r": (?:warning|error):", line) and any(name in line for name in ours)]
+
+
+def _module_sources(kmod_dir: Path) -> list[Path]:
+    return sorted(path for path in kmod_dir.iterdir() if path.suffix in (".c", ".h") or path.name == "Kbuild")
 
 
 def read_stamp(place: Path) -> Stamp | None:
@@ -283,7 +312,13 @@ def _expected(work: _Work) -> int:
     return max(counts, default=work.tools.objects)
 
 
-def _make_modules(kernel: Kernel, place: Path, cache: Cache) -> None:
+def _make_modules(
+    kernel: Kernel,
+    place: Path,
+    cache: Cache,
+    words: Sequence[str] = (),
+    on_line: Callable[[str], None] = lambda _line: None,
+) -> None:
     """Build the modules whose sources lie in PLACE.
 
     Their file names are noted as kmod/…, those of headers as the tree's: a header's name is
@@ -293,7 +328,8 @@ def _make_modules(kernel: Kernel, place: Path, cache: Cache) -> None:
     compilers = ("LLVM=1",) if "CONFIG_CC_IS_CLANG=y" in kernel.config_file.read_text(encoding="utf-8") else ()
     argv = ("-C", str(kernel.build_dir), f"M={place}", *TOOLCHAINS[kernel.arch].words, *compilers, f"KCFLAGS={flags}")
     try:
-        kbuild.make(place, (*argv, f"-j{_processors()}", "modules"), place / LOG, cache.root / "ccache" / "objects")
+        argv = (*argv, *words, f"-j{_processors()}", "modules")
+        kbuild.make(place, argv, place / LOG, cache.root / "ccache" / "objects", on_line)
     except BuildError as error:
         lines = str(error).splitlines()[:-1]  # the log goes away with the folder
         raise InfrastructureError("\n".join([f"the test modules do not build on {kernel.build_dir}", *lines])) from None
