@@ -402,7 +402,9 @@ def _plain(function: str) -> str:
 
 def _title(kind: Kind, wording: Format, match: re.Match[str], lines: Sequence[str]) -> str:
     groups = {name: value or "" for name, value in match.groupdict().items()}
-    title = _anonymous(wording.title.format(**groups)).strip().rstrip(":.")
+    title = wording.title.format(**groups).rstrip(":. ")
+    if wording.loose or kind in (Kind.PANIC, Kind.SLAB):  # the words are not the kernel's alone
+        title = _anonymous(title)
     access = next((m[1] for m in map(_ACCESS.match, lines) if m), None)
     return f"{title} {access}" if kind is Kind.KASAN and access else title
 

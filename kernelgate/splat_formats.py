@@ -84,7 +84,11 @@ class Format:
     """Programs write lines like this too: where the kernel's lines carry a time, one without it is theirs."""
 
 
-SYMBOL = r"(?:\[<[0-9a-f]*>\] )?(?P<function>[A-Za-z_][\w.$]*)(?:\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?)?"
+# %pS and %pB: symbol+0xoffset/0xsize [module build-id]
+SYMBOL = (
+    r"(?:\[<[0-9a-f]*>\] )?(?P<function>[A-Za-z_][\w.$]*)"
+    r"(?:\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?)?(?: \[\w+(?: [0-9a-f]+)?\])?"
+)
 LOCATION = r"(?P<location>[^\s:]+:\d+)"
 TASK = r".*[/:]\d+"
 

@@ -137,6 +137,28 @@ CASES = [
         "WARNING in __alloc_frozen_pages_noprof",
     ),
     (
+        "kernel/panic.c __warn() in a module",
+        CUT + "kg_crash: warning as asked for\n"
+        "WARNING: kg_crash.c:101 at kg_trigger_warning+0xf/0x20 [kg_crash], CPU#1: sh/9\n"
+        + _registers("kg_trigger_warning"),
+        Kind.WARNING,
+        "WARNING in kg_trigger_warning",
+    ),
+    (
+        "lib/bug.c __report_bug() in a module, without a file",
+        CUT + "kernel BUG at kg_trigger_bug+0xf/0x20 [kg_crash 0123456789abcdef] [verbose debug info unavailable]\n",
+        Kind.KERNEL_BUG,
+        "kernel BUG",
+    ),
+    (
+        "lib/refcount.c, a number that is a part of the words",
+        CUT + "refcount_t: addition on 0; use-after-free.\n"
+        "WARNING: lib/refcount.c:25 at refcount_warn_saturate+0x4f/0x70, CPU#1: sh/9\n"
+        + _registers("refcount_warn_saturate"),
+        Kind.REFCOUNT,
+        "refcount_t: addition on 0; use-after-free in the_caller",
+    ),
+    (
         "kernel/panic.c __warn(), caller 0 of WARN() with arguments on x86",
         CUT + "a message of its own 17\nWARNING: mm/swap.c:12 at 0x0, CPU#1: sh/77\n" + _registers("folio_mark_foo"),
         Kind.WARNING,
@@ -693,6 +715,8 @@ CLEAN = [
     ("arch/x86/kernel/nmi.c", "INFO: NMI handler (perf_event_nmi_handler) took too long to run: 2.277 msecs"),
     ("kernel/locking/lockdep.c", "INFO: lockdep is turned off."),
     ("kernel/hung_task.c, told on the way", "INFO: task sh:9 is blocked on a mutex likely owned by task sh:8."),
+    ("a program's own information", "[    1.000000] up\nINFO: something in user space"),
+    ("a program's own bug", "[    1.000000] up\nBUG: something in user space"),
     ("a program's own warning", "[    1.000000] up\nWARNING: something in user space"),
     ("a program that writes to /dev/kmsg", "12,1,1000000,-;BUG: not of the kernel"),
     ("a test that quotes a banner", "    # REF-01: BUG: a word in a diagnostic\n    ok 1 REF-01"),
