@@ -166,6 +166,7 @@ def test_no_qemu_outlives_a_killed_parent(code: bytes, tmp_path: Path) -> None:
         if not qemu.exists() or b"Z (zombie)" in (qemu / "status").read_bytes():
             return
         time.sleep(0.01)
+    os.kill(int(qemu.name), signal.SIGKILL)
     raise AssertionError("QEMU still runs five seconds after its parent was killed")
 
 
