@@ -452,9 +452,7 @@ _REST = (
         r"(?:\[ )?INFO:(?! lockdep is turned off| NMI handler| Stall ended| Expedited stall ended| task | recovery )"
         r"\s*(?P<what>.*)",
         "INFO: {what}",
-        joins=PAGE_DUMPERS,
-        late=OBJECT_DUMPERS,
-        rank=1,
+        loose=True,
     ),
 )
 
