@@ -62,7 +62,7 @@ static void kg_scan_page(struct kg_scan *scan, const struct page *page,
 }
 
 /* Check the block at @page. Returns how many pages it has. */
-static unsigned long kg_scan_buddy(struct kg_scan *scan, const struct page *page)
+static unsigned long kg_scan_buddy(struct kg_scan *scan, struct page *page)
 {
 	unsigned long nr = 1UL << page_private(page);
 	unsigned long i;
@@ -75,7 +75,7 @@ static unsigned long kg_scan_buddy(struct kg_scan *scan, const struct page *page
 }
 
 /* Check what is at @page. Returns by how many pages to go on. */
-static unsigned long kg_scan_one(struct kg_scan *scan, const struct page *page)
+static unsigned long kg_scan_one(struct kg_scan *scan, struct page *page)
 {
 	if (PageBuddy(page))
 		return kg_scan_buddy(scan, page);
