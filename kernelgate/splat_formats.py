@@ -436,7 +436,7 @@ _REST = (
     _row(Kind.WARNING, r"WARNING: CPU: \d+ PID: -?\d+ at ", "WARNING", joins=CHECKS, rank=3),
     # other lines that begin with the word; a path after it is a program's warning, not the kernel's
     _row(Kind.WARNING, r"WARNING: (?!/)(?P<what>\S.*)", "WARNING: {what}", rank=3, loose=True),
-    # arch/x86/kernel/apic/, arch/arm64/: the banner of init/version-timestamp.c a second time
+    # init/version-timestamp.c linux_banner, a second time
     _row(Kind.REBOOT, r"Linux version \d", "unexpected reboot"),
     _row(
         Kind.OTHER, r"unregister_netdevice: waiting for \S+ to become free", "unregister_netdevice: device stays busy"
