@@ -19,7 +19,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
-from kernelgate import accelerator, build, decode, dmesg, image, machine, series, source, suites, topology, verdict
+from kernelgate import (
+    accelerator,
+    build,
+    decode,
+    dmesg,
+    image,
+    machine,
+    scratch,
+    series,
+    source,
+    suites,
+    topology,
+    verdict,
+)
 from kernelgate.build import Kernel, KernelModule
 from kernelgate.cache import Cache
 from kernelgate.command import Result
@@ -107,7 +120,7 @@ class Gate:
         self._key: Key | None = None
 
     def __enter__(self) -> Gate:
-        self._scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="kernelgate-")))
+        self._scratch = self._stack.enter_context(scratch.folder())
         self._key = make_key(self._scratch)
         return self
 
