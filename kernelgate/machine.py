@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import time
@@ -27,11 +28,14 @@ from qemu.qmp import QMPError
 from qemu.qmp.legacy import QEMUMonitorProtocol
 
 from kernelgate import command
-from kernelgate.errors import GuestDied, GuestHung, InfrastructureError
+from kernelgate.errors import GuestDied, GuestHung, InfrastructureError, UserError
 from kernelgate.topology import Boot, escaped, memory_files, qemu_argv
 
 READY = "kernelgate: guest ready"
 """What images/init says in the kernel's log when the ssh server has been started."""
+
+NO_NETWORK = "kernelgate: guest has no network card"
+"""What it says instead where there is no eth0 to reach it by."""
 
 DEATH = re.compile(r"Kernel panic - not syncing: .*|reboot: Restarting system.*|reboot: Power down.*")
 LOCKUP = re.compile(
@@ -225,6 +229,8 @@ class Machine:
         # A triple fault or a reset by the kernel is, with -no-reboot, QEMU's regular end.
         if status == 0 and not messages:
             raise GuestDied("the guest reset itself without a message", console)
+        if status == -signal.SIGBUS:  # what a file's page gets for which there is no room
+            messages = f"(no room for the guest's memory in {self.workdir.parent}?) {messages}"
         raise InfrastructureError(f"QEMU ended (status {status}) without a kernel message {messages}".rstrip())
 
 
@@ -245,8 +251,8 @@ def boot(what: Boot, workdir: Path) -> Iterator[Machine]:
     """A guest booted from nothing, ready for ssh; QEMU ends with the context.
 
     WORKDIR, made here, gets the console, QEMU's own messages and its command line.
-    Raises GuestDied or GuestHung when the kernel does not come up, and
-    InfrastructureError when it is QEMU that fails.
+    Raises GuestDied or GuestHung when the kernel does not come up, UserError for one
+    that has no network, and InfrastructureError when it is QEMU that fails.
     """
     with _qemu(what, workdir, workdir) as machine:
         _await_ready(machine)
@@ -350,6 +356,11 @@ def _await_ready(machine: Machine) -> None:
             line = bytes(console.before or b"").decode(errors="replace")
             if READY in line:
                 return
+            if NO_NETWORK in line:
+                raise UserError(
+                    "the kernel finds no network card: build it with CONFIG_VIRTIO_NET, CONFIG_VIRTIO_PCI"
+                    " and on arm64 CONFIG_PCI_HOST_GENERIC, as kconfigs/network.config has it"
+                )
             if event == 2:
                 raise machine.hung(f"the booting kernel said nothing for {silence:.0f} s")
             if event == 1 or DEATH.search(line):

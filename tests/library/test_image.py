@@ -14,7 +14,7 @@ from kernelgate import image
 from kernelgate.cache import Cache
 from kernelgate.errors import InfrastructureError, UserError
 from kernelgate.image import RECIPE, fingerprint, libraries, make, recipe, with_files, with_key
-from kernelgate.machine import READY, SHELL
+from kernelgate.machine import NO_NETWORK, READY, SHELL
 from kernelgate.progress import silent
 
 
@@ -135,6 +135,7 @@ def test_init_is_a_script_and_says_the_words_that_are_waited_for() -> None:
     script = RECIPE / "init"
     subprocess.run(["sh", "-n", script], check=True)
     assert f"'<5>{READY}' > /dev/kmsg" in script.read_text()
+    assert f"'<3>{NO_NETWORK}' > /dev/kmsg" in script.read_text()
     assert f'*" {SHELL} "*)' in script.read_text()
 
 

@@ -14,8 +14,8 @@ import pytest
 from bare_guest import bare_boot, code, ready_boot
 
 from kernelgate import machine
-from kernelgate.errors import GuestDied, GuestHung, InfrastructureError
-from kernelgate.machine import DEATH, LOCKUP, READY, boot, program_counters, restore
+from kernelgate.errors import GuestDied, GuestHung, InfrastructureError, UserError
+from kernelgate.machine import DEATH, LOCKUP, NO_NETWORK, READY, boot, program_counters, restore
 
 __all__ = ["code"]
 
@@ -70,6 +70,12 @@ def test_panic_while_booting_is_the_guest_s_death(code: bytes, tmp_path: Path) -
     assert not isinstance(death.value, GuestHung)
     assert "first words" in death.value.console
     assert "last words" in death.value.console
+
+
+def test_kernel_without_a_network_is_told_what_it_lacks(code: bytes, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="CONFIG_PCI_HOST_GENERIC"):
+        with boot(bare_boot(code, tmp_path, "s", f"[    1.0] {NO_NETWORK}\n"), tmp_path / "boot"):
+            pass
 
 
 def test_reset_without_a_word_is_the_guest_s_death(code: bytes, tmp_path: Path) -> None:
