@@ -244,10 +244,16 @@ class Gate:
 
     def booted(self, target: Target) -> Verdict:
         """The verdict on the boot of TARGET."""
+        return self._lost(target) or self._boot(target).verdict
+
+    def _lost(self, target: Target) -> Verdict | None:
+        """The verdict on whatever was to run on TARGET, if its kernel did not come up."""
         try:
-            return self._boot(target).verdict
+            self._boot(target)
         except GuestDied as death:
-            return verdict.conclude([death.reason], Evidence("boot", death=death.reason, console=death.console))
+            evidence = Evidence("boot", death=f"{target} does not boot: {death.reason}", console=death.console)
+            return verdict.conclude([evidence.death], evidence)
+        return None
 
     def _boot(self, target: Target) -> Booted:
         """Boot TARGET once; a machine that did not come up is not tried again for each of its tests."""
@@ -322,6 +328,8 @@ class Gate:
         of its own, so that no case is red for what another one broke. ALONE skips the
         common run, for a case whose neighbours nobody asked for.
         """
+        if lost := self._lost(target):
+            return lost
         suite = suites.suite(self.options.root / "kmod", module)
         if not alone:
             key = (target, module)
@@ -348,6 +356,8 @@ class Gate:
 
         Where the kernel has no such assertion (unpatched, or DEBUG_VM off) it must survive.
         """
+        if lost := self._lost(target):
+            return lost
         with self.guest(target) as guest:
             guest.insmod(self._modules[target.arch][CRASH_MODULE].path)
             control = self._pull(target, guest, trigger, "control")
