@@ -166,23 +166,24 @@ class Machine:
         self._command("stop")
         self._command("migrate-set-capabilities", capabilities=WITHOUT_MEMORY)
         self._command("migrate", uri=f"exec:cat > {shlex.quote(str(folder / STATE))}")
-        self._await_migration()
+        self._await_migration(folder)
         self._command("quit")
         self._process.wait(QMP_SECONDS)
         for name in memory_files(self.boot.spec):
             (self.workdir / name).rename(folder / name)
         return Snapshot(self.boot, folder)
 
-    def _await_migration(self) -> None:
+    def _await_migration(self, folder: Path) -> None:
         deadline = time.monotonic() + SNAPSHOT_SECONDS
-        while time.monotonic() < deadline:
-            state: Any = self._command("query-migrate")
-            if state.get("status") == "completed":
-                return
+        state: Any = {}
+        while state.get("status") != "completed":
             if state.get("status") == "failed":
-                break
+                why = state.get("error-desc", "no room left, perhaps")
+                raise InfrastructureError(f"QEMU could not write the snapshot to {folder}: {why}")
+            if time.monotonic() > deadline:
+                raise InfrastructureError(f"QEMU did not finish the snapshot within {SNAPSHOT_SECONDS:.0f} s")
             time.sleep(POLL_SECONDS)
-        raise InfrastructureError(f"QEMU could not write the snapshot: {state.get('error-desc', 'no end in time')}")
+            state = self._command("query-migrate")
 
     def _load(self, state: Path) -> None:
         """Read STATE into this QEMU, which waits for it, and let the guest run."""

@@ -134,6 +134,15 @@ def test_torn_snapshot_is_an_infrastructure_error(code: bytes, tmp_path: Path) -
             pass
 
 
+def test_snapshot_that_cannot_be_written_is_an_infrastructure_error(
+    code: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "STATE", "no/such/folder")
+    with boot(ready_boot(code, tmp_path), tmp_path / "boot") as guest:
+        with pytest.raises(InfrastructureError, match="could not write the snapshot to"):
+            guest.snapshot(tmp_path / "snapshot")
+
+
 def test_paths_with_commas_and_spaces(code: bytes, tmp_path: Path) -> None:
     odd = tmp_path / "a, b"
     odd.mkdir()
