@@ -106,8 +106,8 @@ class Guest:
 
     def put(self, local: Path, remote: str) -> None:
         """Copy the file LOCAL to REMOTE, with its permissions."""
-        self.run(["sh", "-c", f"cat > {shlex.quote(remote)}"], stdin=local.read_bytes(), check=True)
-        self.run(["chmod", f"{local.stat().st_mode & 0o777:o}", remote], check=True)
+        mode, name = f"{local.stat().st_mode & 0o777:o}", shlex.quote(remote)
+        self.run(["sh", "-c", f"cat > {name} && chmod {mode} {name}"], stdin=local.read_bytes(), check=True)
 
     def insmod(self, module: Path, *parameters: str, timeout: float = COMMAND_SECONDS) -> Result:
         """Load MODULE, a file of ours. A module refused is a Result, with the kernel's reason in its log."""
