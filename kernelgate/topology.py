@@ -99,6 +99,11 @@ class MachineSpec:
         return sum(node.cpus for node in self.nodes)
 
     @property
+    def sockets(self) -> int:
+        """One for each node with CPUs: a socket across two nodes is a WARNING in x86's topology_sane() (7.2)."""
+        return sum(node.cpus > 0 for node in self.nodes)
+
+    @property
     def memory(self) -> int:
         """The memory of all nodes, in MiB."""
         return sum(node.memory for node in self.nodes)
@@ -179,7 +184,7 @@ def qemu_argv(boot: Boot, memory: Path, shared: bool) -> list[str]:
         "-accel", accel,
         "-machine", common.machine,
         "-cpu", cpu,
-        "-smp", str(boot.spec.cpus),
+        "-smp", f"{boot.spec.cpus},sockets={boot.spec.sockets}",
         "-m", f"{boot.spec.memory}M",
         *_numa(boot.spec, memory, shared),
         "-kernel", str(boot.kernel.image),

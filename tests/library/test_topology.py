@@ -57,11 +57,12 @@ def test_machine_can_be(spec: MachineSpec) -> None:
     assert 0 < spec.memory <= 1024, "a guest has at most 1 GiB"
     assert 1 < spec.cpus <= 16, "NR_CPUS of kconfigs/"
     assert all(node.cpus or node.memory for node in spec.nodes)
+    assert len({node.cpus for node in spec.nodes if node.cpus}) == 1, "QEMU's sockets are all of one size"
 
 
 def test_node_without_memory_and_node_without_cpus() -> None:
     words = argv("x86_64", "numa-memoryless")
-    assert values(words, "-smp") == ["4"]
+    assert values(words, "-smp") == ["4,sockets=2"]
     assert values(words, "-m") == ["512M"]
     assert values(words, "-object") == [backend(0, 256), backend(2, 256)]
     assert values(words, "-numa") == [
