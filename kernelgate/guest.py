@@ -24,13 +24,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from kernelgate.command import Result
 from kernelgate.errors import InfrastructureError
-from kernelgate.machine import Machine
+from kernelgate.machine import Machine, Stopwatch
 
 # A connection that fails is told by an exception; paramiko would print it besides.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 # All in seconds under KVM; machine.PATIENCE stretches them for an emulated guest.
 CONNECT_SECONDS = 5.0
+ATTEMPT_SECONDS = 0.5
+"""How long one of several attempts to connect may take."""
 COMMAND_SECONDS = 15.0
 SILENCE_SECONDS = 2.0
 """How long the guest's ssh server may leave a question unanswered before the guest counts as hung."""
@@ -164,30 +166,30 @@ class _Watch:
         self._guest = guest
         self._command = command
         self._timeout = timeout * guest.machine.patience
-        self._begun = self._asked = time.monotonic()
+        self._begun, self._asked = guest.machine.stopwatch(), guest.machine.stopwatch()
         self._question: threading.Thread | None = None
-        self._stuck: float | None = None
+        self._stuck: Stopwatch | None = None
 
     def look(self) -> None:
         """Raise GuestDied, GuestHung or InfrastructureError if there is reason to."""
-        machine, now = self._guest.machine, time.monotonic()
+        machine = self._guest.machine
         machine.check()
         if machine.lockup:
-            self._stuck = self._stuck or now
-            if now - self._stuck > LOCKUP_GRACE * machine.patience:
+            self._stuck = self._stuck or machine.stopwatch()
+            if self._stuck.seconds() > LOCKUP_GRACE * machine.patience:
                 raise machine.hung(f"'{self._command}' does not end: {machine.lockup}")
-        silence = self._silence(now)
+        silence = self._silence()
         if silence > SILENCE_SECONDS * machine.patience:
-            raise machine.hung(f"the guest did not answer for {silence:.0f} s during '{self._command}'")
-        if now - self._begun > self._timeout:
-            raise machine.hung(f"'{self._command}' did not end within {self._timeout:.0f} s")
+            raise machine.hung(f"the guest did not answer for {silence:.0f} s of its time during '{self._command}'")
+        if self._begun.seconds() > self._timeout:
+            raise machine.hung(f"'{self._command}' did not end within {self._timeout:.0f} s of the guest's time")
 
-    def _silence(self, now: float) -> float:
+    def _silence(self) -> float:
         """Seconds that the ssh server has owed an answer; puts it a question every now and then."""
         if self._question and self._question.is_alive():
-            return now - self._asked
-        if now - self._asked > QUESTION_SECONDS:
-            self._asked = now
+            return self._asked.seconds()
+        if self._asked.seconds() > QUESTION_SECONDS:
+            self._asked.restart()
             self._question = threading.Thread(target=self._ask, daemon=True)
             self._question.start()
         return 0.0
@@ -212,14 +214,18 @@ def connect(machine: Machine, key: Key) -> Iterator[Guest]:
 
 
 def _transport(machine: Machine, key: Key) -> paramiko.Transport:
-    deadline = time.monotonic() + CONNECT_SECONDS * machine.patience
+    waiting, limit = machine.stopwatch(), CONNECT_SECONDS * machine.patience
+    attempt = ATTEMPT_SECONDS * machine.patience
     while True:
+        begun = time.monotonic()
         try:
-            return _handshake(machine, key, max(1.0, deadline - time.monotonic()))
+            return _handshake(machine, key, attempt)
         except (paramiko.SSHException, OSError, EOFError) as error:
             machine.check()
-            if time.monotonic() > deadline:
+            if waiting.seconds() > limit:
                 raise machine.hung(f"the guest's ssh server does not answer: {error}") from error
+            if time.monotonic() - begun >= attempt:
+                attempt *= 2  # a host so busy that this was not enough
             time.sleep(POLL_SECONDS)
 
 

@@ -9,6 +9,7 @@ number of them start from it at once, in the time that the devices' state takes.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
@@ -57,12 +58,47 @@ SNAPSHOT_SECONDS = 60.0
 END_SECONDS = 3.0
 """How long a panicked guest may take to print the rest and to end QEMU."""
 POLL_SECONDS = 0.005
+QUIET_POLL_SECONDS = 0.5
 PATIENCE: Mapping[str, float] = MappingProxyType({"kvm": 1.0, "tcg": 4.0})
 """How many times longer anything may take under an accelerator than the seconds named here and in guest.py."""
 SILENCE_SECONDS = 4.0
 """How long a booting kernel may print nothing. Emulated on an idle host the longest
-pause is half a second; a busy host can be ten times slower."""
+pause is half a second."""
 BOOT_SECONDS = 45.0
+
+
+IDLE_SHARE = 0.25
+"""How much of a second counts in which QEMU was given no processor at all."""
+
+
+class Stopwatch:
+    """Seconds as a guest lives them, since the making of this: what a busy host keeps from it does not count.
+
+    A second counts whole where the process PID had a processor for it. It counts as IDLE_SHARE
+    of one where it had none: the guest may be starved, or it may be asleep for ever.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin again at 0."""
+        self._wall, self._busy = time.monotonic(), _cpu_seconds(self._pid)
+
+    def seconds(self) -> float:
+        """The time since the beginning."""
+        wall = time.monotonic() - self._wall
+        return max(IDLE_SHARE * wall, min(wall, _cpu_seconds(self._pid) - self._busy))
+
+
+def _cpu_seconds(pid: int) -> float:
+    """The processor time that PID has had (utime and stime of proc(5)); 0 for a process that has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -95,6 +131,10 @@ class Machine:
     def alive(self) -> bool:
         """Whether QEMU is still there."""
         return self._process.poll() is None
+
+    def stopwatch(self) -> Stopwatch:
+        """A clock for waiting on this guest."""
+        return Stopwatch(self._process.pid)
 
     @property
     def patience(self) -> float:
@@ -350,10 +390,10 @@ class _Console(SpawnBase):  # type: ignore[type-arg]  # generic in its stubs onl
 def _await_ready(machine: Machine) -> None:
     """Read the console until the guest says that it is ready; see boot() for what is raised."""
     silence, limit = SILENCE_SECONDS * machine.patience, BOOT_SECONDS * machine.patience
-    deadline = time.monotonic() + limit
+    booting, quiet = machine.stopwatch(), machine.stopwatch()
     with closing(_Console(machine)) as console:
-        while time.monotonic() < deadline:
-            event = console.expect([b"\n", EOF, TIMEOUT], timeout=silence)
+        while booting.seconds() < limit:
+            event = console.expect([b"\n", EOF, TIMEOUT], timeout=QUIET_POLL_SECONDS)
             line = bytes(console.before or b"").decode(errors="replace")
             if READY in line:
                 return
@@ -362,8 +402,10 @@ def _await_ready(machine: Machine) -> None:
                     "the kernel finds no network card: build it with CONFIG_VIRTIO_NET, CONFIG_VIRTIO_PCI"
                     " and on arm64 CONFIG_PCI_HOST_GENERIC, as kconfigs/network.config has it"
                 )
-            if event == 2:
-                raise machine.hung(f"the booting kernel said nothing for {silence:.0f} s")
+            if event == 0:
+                quiet.restart()
+            if quiet.seconds() > silence:
+                raise machine.hung(f"the booting kernel said nothing for {silence:.0f} s of its time")
             if event == 1 or DEATH.search(line):
                 machine.check()
     raise machine.hung(f"the kernel was still booting after {limit:.0f} s")
