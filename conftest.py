@@ -206,6 +206,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     result = yield
     trouble = call.excinfo is not None and call.excinfo.errisinstance(InfrastructureError)
     item.config.stash[INFRASTRUCTURE_TROUBLE] |= trouble
+    if call.excinfo is not None and call.excinfo.errisinstance(KernelgateError):
+        result.longrepr = str(call.excinfo.value)  # worded for a person: no traceback
     target = _target(item)
     if target and (result.when == "call" or result.outcome != "passed"):
         item.config.stash[ROWS].append(report.row(item.nodeid, target, dict(item.user_properties), result))

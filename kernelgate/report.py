@@ -71,7 +71,7 @@ def _detail(result: Any) -> str:
     if hasattr(result, "wasxfail"):
         return str(result.wasxfail)
     if result.outcome == "skipped" and isinstance(result.longrepr, tuple):
-        return str(result.longrepr[2])
+        return str(result.longrepr[2]).removeprefix("Skipped: ").removeprefix("skipped: ")
     return str(result.longreprtext)
 
 
@@ -106,7 +106,9 @@ def _list(console: Console, outcome: str, rows: Sequence[Row]) -> None:
         return
     console.print(f"\n{outcome}:")
     for detail, targets in _grouped(rows).items():
-        console.print(f"  {' '.join(targets)}", soft_wrap=True, markup=False)
+        counts = Counter(targets)
+        names = [name if times == 1 else f"{name} ({times} times)" for name, times in counts.items()]
+        console.print(f"  {' '.join(names)}", soft_wrap=True, markup=False)
         for line in detail.splitlines():
             console.print(f"    {line}", soft_wrap=True, markup=False)
 
