@@ -134,8 +134,9 @@ def test_library_of_no_package_is_named(packages: Path) -> None:
 def test_init_is_a_script_and_says_the_words_that_are_waited_for() -> None:
     script = RECIPE / "init"
     subprocess.run(["sh", "-n", script], check=True)
-    assert f"'<5>{READY}' > /dev/kmsg" in script.read_text()
-    assert f"'<3>{NO_NETWORK}' > /dev/kmsg" in script.read_text()
+    assert 'echo "<5>kernelgate: $network" > /dev/kmsg' in script.read_text()
+    for line in (READY, NO_NETWORK):
+        assert f"network='{line.removeprefix('kernelgate: ')}'" in script.read_text()
     assert f'*" {SHELL} "*)' in script.read_text()
 
 
