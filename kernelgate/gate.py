@@ -371,7 +371,7 @@ class Gate:
         return verdict.conclude(reasons, deadly)
 
     def _pull(self, target: Target, guest: Guest, trigger: Case, how: str) -> Evidence:
-        line = f"echo {how} > /sys/kernel/debug/{CRASH_MODULE}/{trigger.name}"
+        line = f"echo 1 > /proc/sys/kernel/panic_on_oops; echo {how} > /sys/kernel/debug/{CRASH_MODULE}/{trigger.name}"
         return self._observe(target, guest, line, lambda: guest.run(["sh", "-c", line], TRIGGER_SECONDS))
 
     @staticmethod

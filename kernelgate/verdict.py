@@ -27,12 +27,14 @@ class Outcome(Enum):
 
 
 # Documentation/admin-guide/tainted-kernels.rst, and the names in include/linux/panic.h (7.2)
-TAINT_DIE = 1 << 7
 TAINT_OOT_MODULE = 1 << 12
 TAINT_TEST = 1 << 18
 TAINT_LETTERS = "PFSRMBUDAWCIOELKXTNJ"
 KUNIT_TAINT = TAINT_OOT_MODULE | TAINT_TEST
 """What loading a KUnit module of ours sets (lib/kunit/test.c kunit_run_tests())."""
+
+_FATAL = re.compile(r"Fatal exception(?! in interrupt)")
+"""How a panic on an oops is worded (arch/x86/kernel/dumpstack.c oops_end(), arch/arm64/kernel/traps.c die())."""
 
 _NOT_OK = re.compile(r"\s*not ok \d")
 
@@ -170,13 +172,13 @@ def judge_survival(evidence: Evidence, said: str) -> list[str]:
 
 
 def judge_death(evidence: Evidence, condition: str, file: str, function: str) -> list[str]:
-    """Why a death is not the required one: CONDITION, in FILE, called by FUNCTION, and nothing else (promise 4)."""
-    if evidence.death:
-        return [f"the whole guest died: {evidence.death}", *_titles(evidence.splats)]
-    if evidence.status is None or evidence.taint_after is None:
-        return ["the guest never answered after it"]
+    """Why a death is not the one required: CONDITION, in FILE, called by FUNCTION, and nothing else (promise 4).
+
+    The guest runs with panic_on_oops, so that the death ends it. What a task does after an oops is not sound
+    on every architecture: 7.2 on arm64 warns of its own do_exit() (arch/arm64/kernel/process.c, __switch_to()).
+    """
     if not evidence.splats:
-        return [f"{condition} did not fire"]
+        return [evidence.death or f"{condition} did not fire"]
     first, others = evidence.splats[0], evidence.splats[1:]
     reasons = [f"besides the required death: {title}" for title in _titles(others)]
     if first.kind is not Kind.KERNEL_BUG or first.condition != condition:
@@ -185,10 +187,8 @@ def judge_death(evidence: Evidence, condition: str, file: str, function: str) ->
         reasons.append(f"asked for a death in {file}, got {first.location or 'no file'}")
     if function not in (first.function, *first.call_trace):
         reasons.append(f"asked for a death in {function}(), got {first.function}() and {' '.join(first.call_trace)}")
-    if missing := dmesg.gaps(evidence.records, evidence.first):
-        reasons.append(f"the kernel log has gaps: {missing}")
-    if not evidence.taint_after & TAINT_DIE:
-        reasons.append("the kernel is not tainted D: did it die at all?")
+    if not _FATAL.search(evidence.death):
+        reasons.append(f"asked for a panic of that death, got {evidence.death or 'a guest that goes on'}")
     return reasons
 
 

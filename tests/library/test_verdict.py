@@ -51,7 +51,7 @@ Call Trace:
 """
 CONDITION = "VM_BUG_ON_PAGE(__page_is_frozen(page))"
 HEADER = "include/linux/page_ref.h"
-OOPSED = verdict.TAINT_DIE | verdict.TAINT_OOT_MODULE
+PANIC = "the guest died: Kernel panic - not syncing: Fatal exception"
 
 
 def evidence(text: str, first: int = 0, **changes: object) -> Evidence:
@@ -60,8 +60,9 @@ def evidence(text: str, first: int = 0, **changes: object) -> Evidence:
     return replace(sound, **changes)
 
 
-def death(text: str, **changes: object) -> Evidence:
-    return evidence(text, **{"taint_after": OOPSED, **changes})
+def death(text: str, reason: str = PANIC) -> Evidence:
+    """What is left of a guest that died: its console."""
+    return Evidence("echo trigger", console=text, death=reason)
 
 
 def dies(found: Evidence) -> list[str]:
@@ -154,7 +155,11 @@ def test_required_death_is_recognised() -> None:
 
 
 def test_survival_is_no_death() -> None:
-    assert dies(death("kg_crash: page_ref_add trigger survived")) == [f"{CONDITION} did not fire"]
+    assert dies(evidence("kg_crash: page_ref_add trigger survived")) == [f"{CONDITION} did not fire"]
+
+
+def test_guest_that_hangs_without_a_word_is_not_the_required_death() -> None:
+    assert dies(death("", "the guest did not answer")) == ["the guest did not answer"]
 
 
 def test_another_condition_is_another_death() -> None:
@@ -174,12 +179,13 @@ def test_second_splat_beside_the_death_is_noticed() -> None:
     assert any("besides" in reason for reason in dies(death(BUG + warning)))
 
 
-def test_death_that_leaves_no_taint_is_doubted() -> None:
-    assert dies(death(BUG, taint_after=verdict.TAINT_OOT_MODULE))
+def test_death_that_does_not_end_the_guest_is_doubted() -> None:
+    assert "a guest that goes on" in dies(evidence(BUG))[0]
 
 
-def test_death_of_the_whole_guest_is_not_the_required_one() -> None:
-    assert "whole guest" in dies(death(BUG, death="Kernel panic"))[0]
+def test_hang_after_the_death_is_not_the_required_one() -> None:
+    assert "asked for a panic" in dies(death(BUG, "the guest did not answer"))[0]
+    assert "asked for a panic" in dies(death(BUG, f"{PANIC} in interrupt"))[0]
 
 
 def test_survivor_must_say_that_it_came_back() -> None:
