@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kernelgate.splat_formats import (
     AFTERMATH,
@@ -28,8 +28,8 @@ from kernelgate.splat_formats import (
 NOISE_LIMIT = 8
 """So many lines in a row that are no part of a report end it."""
 
-SILENCE_SECONDS = 10.0
-"""A report whose next line comes later than this was over before."""
+SILENCE_SECONDS = 30.0
+"""A report whose next line comes later than this was over before; the kernel waits 10 s for another CPU's backtrace."""
 
 LINE_LIMIT = 1500
 """No report is longer than this; lockdep's with all locks of all tasks come near."""
@@ -70,7 +70,7 @@ class Splat:
     `title` is one line without addresses and numbers of this run; `fingerprint` is equal for the same complaint
     on another boot, CPU or task; `function` is the guilty one, `call_trace` the trusted frames, innermost first;
     `condition` what an assertion says of itself, `location` the file:line printed; `lines` the raw lines;
-    `seq` and `seconds` are those of its first record.
+    `seq` and `seconds` are those of its first record; `aftermath` says that an earlier death brought it along.
     """
 
     kind: Kind
@@ -83,6 +83,7 @@ class Splat:
     call_trace: tuple[str, ...]
     seq: int
     seconds: float | None
+    aftermath: bool = False
 
 
 # Documentation/ABI/testing/dev-kmsg: "prefix,seq,usec,flags[,more];text", then lines " KEY=value"
@@ -139,7 +140,10 @@ def splats(log: str | Sequence[Record]) -> tuple[Splat, ...]:
     for record in lines:
         if record.facility == 0:
             collector.take(record)
-    return tuple(_finish(draft) for draft in collector.drafts)
+    found: list[Splat] = []
+    for splat in map(_finish, collector.drafts):
+        found.append(replace(splat, aftermath=_is_aftermath(splat, found)))
+    return tuple(found)
 
 
 def _from_kmsg(match: re.Match[str]) -> Iterable[Record]:
@@ -167,6 +171,7 @@ def _from_console(line: str, seq: int) -> Iterable[Record]:
 
 
 _END = re.compile(r"^---\[ end (?:trace|Kernel panic)")
+_DIED = re.compile(r": [0-9a-f]{4,} \[#\d+\]")
 _FRAME_LINE = re.compile(r"={60,}$")
 _FRAMED = frozenset({Kind.KASAN, Kind.KCSAN, Kind.KFENCE, Kind.KMSAN})
 # KTAP (Documentation/dev-tools/ktap.rst) goes on between the lines of a report and is none of them
@@ -340,6 +345,17 @@ def _finish(draft: _Draft) -> Splat:
     )
 
 
+def _is_aftermath(splat: Splat, earlier: Sequence[Splat]) -> bool:
+    """Whether SPLAT is a warning that follows from the death of a task in an exception.
+
+    arm64 7.2: the task exits with its interrupts masked, of which __switch_to() warns once (debug_switch_state()),
+    and the CPU never leaves the exception, of which ct_kernel_exit() or ct_kernel_enter() warns once when idle.
+    """
+    if splat.kind is not Kind.WARNING or not any(_DIED.search(line) for other in earlier for line in other.lines):
+        return False
+    return "make_task_dead" in splat.call_trace or (splat.function or "").startswith("ct_kernel_e")
+
+
 def _kind(wording: Format, location: str | None) -> Kind:
     if wording.kind in (Kind.WARNING, Kind.KERNEL_BUG) and location:
         return next((kind for part, kind in KINDS_BY_FILE if part in location), wording.kind)
@@ -392,7 +408,7 @@ def _guilty(wording: Format, named: str | None, trace: Sequence[str]) -> str | N
     for name in [named, *trace] if named else trace:
         if not any(pattern.match(name) for pattern in innocent):
             return name
-    return named
+    return None if wording.kind in _STUCK else named
 
 
 def _plain(function: str) -> str:

@@ -519,6 +519,7 @@ WAITING = _prefixes(
     "handle_softirqs invoke_softirq",
     "check_ update_ tick_ hrtimer_ __hrtimer local_ gic_ handle_ generic_handle do_interrupt call_on_irq",
     "arch_timer",
+    "kthread ret_from_fork default_idle do_idle cpu_startup secondary_start __secondary",
     "synchronize_rcu_ rcu_ io_serial serial8250 uart_ console_ vprintk printk _printk",
 )
 """Where a stuck task or CPU is merely found: not what a stall is about."""

@@ -809,7 +809,7 @@ def test_splat_ends_where_other_lines_go_on(rule: str) -> None:
 
 
 def test_silence_ends_a_splat() -> None:
-    text = "[    1.000000] BUG: Bad rss-counter state mm:1 type:MM_FILEPAGES val:1\n[   30.000000] Call Trace:\n"
+    text = "[    1.000000] BUG: Bad rss-counter state mm:1 type:MM_FILEPAGES val:1\n[   60.000000] Call Trace:\n"
     assert len(dmesg.splats(text)[0].lines) == 1
 
 
@@ -881,6 +881,35 @@ GOLDEN = Path(__file__).parent / "golden"
 # kind and title of each splat, in order
 STALL = (Kind.RCU_STALL, "RCU stall in kg_trigger_hard_lockup")
 EXPECTED: dict[str, list[tuple[Kind, str]]] = {
+    "arm64-7.2-boot.log": [],
+    "arm64-7.2-bad_page_state.log": [(Kind.BAD_PAGE_STATE, "bad page state in __free_frozen_pages")],
+    "arm64-7.2-hung_task.log": 2 * [(Kind.HUNG_TASK, "task hung in kg_trigger_hung_task")],
+    "arm64-7.2-list_corruption.log": [(Kind.LIST_CORRUPTION, "list corruption in kg_trigger_list_corruption")],
+    "arm64-7.2-null_dereference.log": [
+        (Kind.OOPS, "unable to handle kernel NULL pointer dereference in kg_trigger_null_dereference"),
+    ],
+    "arm64-7.2-rcu_stall.log": 2 * [(Kind.RCU_STALL, "RCU stall in kg_trigger_rcu_stall")],
+    "arm64-7.2-refcount.log": [
+        (Kind.REFCOUNT, "refcount_t: addition on 0; use-after-free in kg_trigger_refcount"),
+    ],
+    "arm64-7.2-sleep_in_atomic.log": [
+        (Kind.ATOMIC_SLEEP, "sleeping function called from invalid context in kg_trigger_sleep_in_atomic"),
+        (Kind.ATOMIC_SLEEP, "scheduling while atomic in kg_trigger_sleep_in_atomic"),
+    ],
+    "arm64-7.2-soft_lockup.log": [(Kind.SOFT_LOCKUP, "soft lockup in kg_trigger_soft_lockup")],
+    "arm64-7.2-vm_bug.log": [(Kind.KERNEL_BUG, "kernel BUG in kg_trigger_vm_bug")],
+    "arm64-7.2-vm_bug_on_folio_frozen.log": [
+        (
+            Kind.KERNEL_BUG,
+            "kernel BUG in kg_trigger_folio_ref_sub_return: VM_BUG_ON_FOLIO(__page_count_is_frozen(ret + nr))",
+        ),
+        (Kind.WARNING, "WARNING in __switch_to"),
+        (Kind.WARNING, "WARNING in ct_kernel_exit"),
+    ],
+    "arm64-7.2-vm_bug_on_page_frozen.log": [
+        (Kind.KERNEL_BUG, "kernel BUG in kg_trigger_page_ref_inc: VM_BUG_ON_PAGE(__page_is_frozen(page))"),
+    ],
+    "arm64-7.2-warning.log": [(Kind.WARNING, "WARNING in kg_trigger_warning")],
     "x86_64-7.2-boot.log": [],
     "x86_64-7.2-bad_page_state.log": [(Kind.BAD_PAGE_STATE, "bad page state in __free_frozen_pages")],
     "x86_64-7.2-hard_lockup.log": [STALL, STALL, (Kind.HARD_LOCKUP, "hard lockup in kg_trigger_hard_lockup")],
@@ -922,3 +951,22 @@ def test_golden_log(name: str) -> None:
     found = dmesg.splats((GOLDEN / name).read_text())
     assert [(splat.kind, splat.title) for splat in found] == EXPECTED[name]
     assert not [line for splat in found for line in splat.lines if "trigger" in line and line.startswith("kg_crash:")]
+
+
+def test_warnings_that_a_death_on_arm64_brings_along_are_its_aftermath() -> None:
+    """The first death in an exception: the task leaves with masked interrupts, the CPU never leaves the exception."""
+    text = (GOLDEN / "arm64-7.2-vm_bug_on_folio_frozen.log").read_text()
+    assert [splat.aftermath for splat in dmesg.splats(text)] == [False, True, True]
+    alone = text[text.index("------------[ cut here ]------------", text.index("---[ end trace")) :]
+    assert [splat.aftermath for splat in dmesg.splats(alone)] == [False, False]
+
+
+def test_other_warnings_after_a_death_are_no_aftermath() -> None:
+    assert [splat.aftermath for splat in dmesg.splats(FROZEN + CASES[0][1])] == [False, False]
+
+
+@pytest.mark.parametrize("fault", ["bad_page_state", "vm_bug_on_page_frozen", "refcount", "warning", "sleep_in_atomic"])
+def test_both_architectures_tell_one_complaint(fault: str) -> None:
+    """The title is the same, and so is the fingerprint unless the compiler has inlined differently."""
+    here, there = ((GOLDEN / f"{arch}-7.2-{fault}.log").read_text() for arch in ("x86_64", "arm64"))
+    assert [splat.title for splat in dmesg.splats(here)] == [splat.title for splat in dmesg.splats(there)]
