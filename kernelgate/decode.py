@@ -51,7 +51,8 @@ def decode(
     result = list(lines)
     for n, text in zip(frames, decoded, strict=True):
         if "??:" not in text:
-            result[n] = re.match(r"\s*", lines[n])[0] + text  # type: ignore[index]
+            indent = lines[n][: len(lines[n]) - len(lines[n].lstrip())]
+            result[n] = indent + re.sub(r"(?<=[ (])\./", "", text.lstrip())
     return tuple(result)
 
 

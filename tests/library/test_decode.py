@@ -55,6 +55,12 @@ def test_frames_get_file_and_line_and_other_lines_stay(tree: Path) -> None:
     assert [line for n, line in enumerate(decoded) if n != 4] == [line for n, line in enumerate(TRACE) if n != 4]
 
 
+def test_what_the_script_does_to_spaces_and_paths_is_undone(tree: Path) -> None:
+    """It drops the indentation, doubles it for modules, and knows nothing of a build with mapped paths."""
+    (tree / "scripts" / "decode_stacktrace.sh").write_text("cat > /dev/null; echo '  f (./mm/a.c:1 ./mm/b.c:2) kg'\n")
+    assert decode([" f+0x1/0x2 [kg]"], tree / "vmlinux", tree) == (" f (mm/a.c:1 mm/b.c:2) kg",)
+
+
 def test_lines_without_frames_start_no_process(tmp_path: Path) -> None:
     assert decode(["nothing to decode"], tmp_path / "none", tmp_path) == ("nothing to decode",)
 
