@@ -166,14 +166,16 @@ class Boot:
         return " ".join([*own, *self.spec.parameters, *self.append.split()])
 
 
-def qemu_argv(boot: Boot, memory: Path, shared: bool) -> list[str]:
+def qemu_argv(boot: Boot, memory: Path, shared: bool, in_turn: bool = False) -> list[str]:
     """QEMU's command line for BOOT, without its console and control channels.
 
-    MEMORY is the folder of the memory files, mapped SHARED or privately.
+    MEMORY is the folder of the memory files, mapped SHARED or privately. Emulated CPUs
+    run at once, or IN_TURN in one thread: see machine.boot().
     """
     common = boot.platform
     cpu = boot.spec.cpu or ("host" if boot.accel == "kvm" else common.cpu)
-    accel = "tcg,thread=multi" if boot.accel == "tcg" else boot.accel
+    thread = "single" if in_turn else "multi"
+    accel = f"tcg,thread={thread}" if boot.accel == "tcg" else boot.accel
     # fmt: off
     return [
         command.find(common.qemu, common.package),

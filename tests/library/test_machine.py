@@ -94,6 +94,24 @@ def test_second_banner_is_a_silent_reboot(code: bytes, tmp_path: Path) -> None:
                 time.sleep(0.01)
 
 
+def test_fault_of_the_emulator_is_not_the_guest_s_death(code: bytes, tmp_path: Path) -> None:
+    text = f"[    0.6] Oops: int3: 0000 [#1] SMP\n{PANIC}\n"
+    with pytest.raises(InfrastructureError, match=r"versions before 8\.1"):
+        with boot(bare_boot(code, tmp_path, "r", text), tmp_path / "boot"):
+            pass
+
+
+def test_emulated_cpus_take_turns_while_booting_only(code: bytes, tmp_path: Path) -> None:
+    def threads(guest: machine.Machine) -> str:
+        return (guest.workdir / "qemu.sh").read_text().split("thread=")[1].split()[0]
+
+    with boot(ready_boot(code, tmp_path), tmp_path / "boot") as guest:
+        assert threads(guest) == "single"
+        snapshot = guest.snapshot(tmp_path / "snapshot")
+    with restore(snapshot, tmp_path / "one") as guest:
+        assert threads(guest) == "multi"
+
+
 def test_silent_guest_is_hung_and_says_where(code: bytes, tmp_path: Path) -> None:
     with pytest.raises(GuestHung, match="said nothing for") as hang:
         with boot(bare_boot(code, tmp_path, "s", ""), tmp_path / "boot"):
