@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 from kernelgate import report, selection, suites, topology
-from kernelgate.errors import InfrastructureError, KernelgateError, UserError
+from kernelgate.errors import KernelgateError, UserError
 
 ROOT = Path(__file__).parent
 GATE = pytest.StashKey[Any]()
 ARCHES = pytest.StashKey[tuple[str, ...]]()
 ROWS = pytest.StashKey[list[report.Row]]()
-INFRASTRUCTURE_TROUBLE = pytest.StashKey[bool]()
+TROUBLE = pytest.StashKey[set[int]]()
+"""The exit statuses of what kept tests from being run."""
 
 
 class KnownDefectReproducedError(AssertionError):
@@ -49,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = []
-    config.stash[INFRASTRUCTURE_TROUBLE] = False
+    config.stash[TROUBLE] = set()
     try:
         config.stash[ARCHES] = _arches(config)
         selection.check_machines(config.getoption("--machine"), config.stash[ARCHES], _machines())
@@ -204,10 +205,10 @@ def _claim(item: pytest.Item) -> str:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     result = yield
-    trouble = call.excinfo is not None and call.excinfo.errisinstance(InfrastructureError)
-    item.config.stash[INFRASTRUCTURE_TROUBLE] |= trouble
-    if call.excinfo is not None and call.excinfo.errisinstance(KernelgateError):
-        result.longrepr = str(call.excinfo.value)  # worded for a person: no traceback
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, KernelgateError):
+        result.longrepr = str(error)  # worded for a person: no traceback
+        item.config.stash[TROUBLE].add(error.exit_status)
     target = _target(item)
     if target and (result.when == "call" or result.outcome != "passed"):
         item.config.stash[ROWS].append(report.row(item.nodeid, target, dict(item.user_properties), result))
@@ -215,10 +216,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """75 where nothing is wrong but the place we run in (promise 2)."""
-    failed = any(row.outcome == report.FAILED for row in session.config.stash[ROWS])
-    if session.config.stash[INFRASTRUCTURE_TROUBLE] and not failed:
-        session.exitstatus = InfrastructureError.exit_status
+    """4 or 75 where nothing failed but what was asked for, or the place we run in (promise 2)."""
+    failed = session.testsfailed > len([row for row in session.config.stash[ROWS] if row.outcome == report.ERROR])
+    if session.config.stash[TROUBLE] and not failed:
+        session.exitstatus = min(session.config.stash[TROUBLE])
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
