@@ -306,7 +306,8 @@ def boot(what: Boot, workdir: Path) -> Iterator[Machine]:
     Raises GuestDied or GuestHung when the kernel does not come up, UserError for one
     that has no network, and InfrastructureError when it is QEMU that fails.
     """
-    with _qemu(what, workdir, workdir) as machine:
+    with _qemu(what, workdir, workdir, "-S") as machine:
+        machine._command("cont")  # not before we listen: a guest may die at once
         _await_ready(machine)
         machine._find_port()
         yield machine

@@ -7,8 +7,10 @@ import contextlib
 import functools
 import hashlib
 import http.server
+import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +28,7 @@ class Mirror:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         self.archive = folder / "debian"
+        self._suites = 0
         self._keys = folder / "keys"
         self._keys.mkdir(mode=0o700)
         self._monkeypatch = monkeypatch
@@ -71,6 +74,9 @@ class Mirror:
         signed.unlink(missing_ok=True)
         self._gpg("--local-user", key, "--output", str(signed), "--clearsign", str(release))
         release.unlink()
+        self._suites += 1
+        for path in (packages, signed):  # apt asks for what is newer, to the second
+            os.utime(path, (time.time(), time.time() - 3600 + self._suites))
         return folder
 
     @contextlib.contextmanager
