@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kernelgate import report, selection, suites, topology
-from kernelgate.errors import KernelgateError, UserError
+from kernelgate.errors import BuildError, GuestDied, KernelgateError, UserError
 
 ROOT = Path(__file__).parent
 GATE = pytest.StashKey[Any]()
@@ -208,6 +208,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, KernelgateError):
         result.longrepr = str(error)  # worded for a person: no traceback
+        result.kernel_is_at_fault = isinstance(error, BuildError | GuestDied)
         item.config.stash[TROUBLE].add(error.exit_status)
     target = _target(item)
     if target and (result.when == "call" or result.outcome != "passed"):

@@ -115,6 +115,7 @@ class Gate:
         self._accels: dict[str, str] = {}
         self._booted: dict[Target, Booted | KernelgateError] = {}
         self._suites: dict[tuple[Target, str], dict[str, Verdict]] = {}
+        self._patched: series.PatchedTree | None = None
         self._stack = ExitStack()
         self._scratch = Path()
         self._key: Key | None = None
@@ -164,8 +165,12 @@ class Gate:
     def _existing(self) -> tuple[Kernel, ...]:
         return tuple(build.existing(folder) for folder in self.options.kernel_builds)
 
-    @functools.cache  # noqa: B019 - one gate a run
     def _tree(self, report: Report) -> series.PatchedTree:
+        if self._patched is None:
+            self._patched = self._patch(report)
+        return self._patched
+
+    def _patch(self, report: Report) -> series.PatchedTree:
         options = self.options
         name = options.series or DEFAULT_SERIES
         manifest = series.manifest(name, options.root)
@@ -414,7 +419,7 @@ class Gate:
             (folder / f"splat-{number}.txt").write_text("\n".join(lines) + "\n")
         shutil.copyfile(kernel.config_file, folder / "config")
         _write_script(folder / "qemu.sh", self._by_hand(target))
-        _write_script(folder / "replay.sh", self._replay(item))
+        _write_script(folder / "replay.sh", self._replay(item, target))
         return folder
 
     def _module_folder(self, arch: str) -> Path:
@@ -426,9 +431,11 @@ class Gate:
         argv = topology.qemu_argv(boot, Path("memory"), shared=True)
         return f"mkdir -p memory && exec {shlex.join([*argv, '-serial', 'mon:stdio'])}"
 
-    def _replay(self, item: str) -> str:
-        options, words = self.options, [f"--config={self.options.config}"]
-        words += [f"--kernel-build={folder}" for folder in options.kernel_builds]
+    def _replay(self, item: str, target: Target) -> str:
+        options = self.options
+        words = [f"--arch={target.arch}", f"--machine={target.machine}", f"--config={options.config}"]
+        words += [f"--cache={self.cache.root}", f"--accel={options.accel}"]
+        words += [f"--kernel-build={folder.absolute()}" for folder in options.kernel_builds]
         values = {"base": options.base, "series": options.series, "upto": options.upto, "append": options.append}
         words += [f"--{name}={value}" for name, value in values.items() if value not in (None, "")]
         again = shlex.join(["scripts/run", *words, item])

@@ -62,7 +62,7 @@ def row(nodeid: str, target: Target, properties: Mapping[str, Any], result: Any)
 def _outcome(result: Any) -> str:
     if hasattr(result, "wasxfail") and result.outcome == "skipped":
         return KNOWN
-    if result.outcome == "failed" and result.when != "call":
+    if result.outcome == "failed" and result.when != "call" and not getattr(result, "kernel_is_at_fault", False):
         return ERROR
     return {"passed": PASSED, "failed": FAILED, "skipped": SKIPPED}[result.outcome]
 
