@@ -28,6 +28,9 @@ _FRAME = re.compile(
 )
 
 
+_ADDRESS = re.compile(r"\bffff[0-9a-f]{12}\b")
+
+
 def decode(
     lines: Sequence[str],
     vmlinux: Path,
@@ -54,6 +57,32 @@ def decode(
             indent = lines[n][: len(lines[n]) - len(lines[n].lstrip())]
             result[n] = indent + re.sub(r"(?<=[ (])\./", "", text.lstrip())
     return tuple(result)
+
+
+def addresses(text: str, vmlinux: Path, arch: str) -> str:
+    """TEXT with the function behind each kernel address, as it stands in what a hung guest's CPUs were doing.
+
+    By addr2line; an address that it does not know, or any trouble, leaves the text as it was.
+    """
+    found = list(dict.fromkeys(_ADDRESS.findall(text)))
+    if not found:
+        return text
+    try:
+        program = command.find(f"{CROSS_COMPILE.get(arch, '')}addr2line", "binutils")
+        said = command.run([program, "-afi", "-e", vmlinux, *found], timeout=TIMEOUT_SECONDS).stdout
+    except InfrastructureError:
+        return text
+    functions = dict(zip(found, map(_outermost, re.split(r"^0x.*\n", said, flags=re.MULTILINE)[1:]), strict=False))
+    return _ADDRESS.sub(lambda match: _with_function(match[0], functions.get(match[0], "??")), text)
+
+
+def _outermost(chain: str) -> str:
+    """The function that the others of CHAIN, pairs of lines FUNCTION and FILE:LINE, are inlined in."""
+    return chain.splitlines()[-2]
+
+
+def _with_function(address: str, function: str) -> str:
+    return address if function == "??" else f"{address} {function}()"
 
 
 def _run(

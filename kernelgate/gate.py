@@ -409,7 +409,8 @@ class Gate:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         kernel, evidence = self.kernel(target.arch), judged.evidence
-        (folder / "verdict.txt").write_text(f"{self.headline()}\n{item}\n{judged.explain()}\n")
+        reasons = decode.addresses(judged.explain(), kernel.vmlinux, kernel.arch)
+        (folder / "verdict.txt").write_text(f"{self.headline()}\n{item}\n{reasons}\n")
         (folder / "console.log").write_text(evidence.console)
         (folder / "dmesg.log").write_text("".join(f"[{r.seconds:12.6f}] {r.text}\n" for r in evidence.records))
         for number, splat in enumerate(judged.splats):

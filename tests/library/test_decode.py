@@ -7,13 +7,14 @@ scripts/decode_stacktrace.sh of 7.2 does (a trace on stdin; vmlinux and source f
 
 from __future__ import annotations
 
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from kernelgate import command
-from kernelgate.decode import decode
+from kernelgate.decode import addresses, decode
 
 SCRIPT = r"""
 vmlinux=$1 base=$2
@@ -113,3 +114,30 @@ def test_arm64_is_decoded_with_its_own_tools(tree: Path) -> None:
 def test_words_that_a_shell_could_run_never_reach_the_script(tree: Path, line: str) -> None:
     (tree / "scripts" / "decode_stacktrace.sh").write_text("echo reached\n")
     assert decode([line], tree / "vmlinux", tree) == (line,)
+
+
+def linked(folder: Path) -> Path:
+    """A program whose function stuck() lies at a kernel's address."""
+    (folder / "stuck.c").write_text(
+        "static inline __attribute__((always_inline)) void spin(void) { for (;;) ; }\nvoid stuck(void) { spin(); }\n"
+    )
+    program = folder / "vmlinux"
+    place = "-Wl,-Ttext=0xffffffff81000000,-e,stuck,--build-id=none"
+    subprocess.run(
+        ["gcc", "-g", "-nostdlib", "-static", "-mcmodel=kernel", place, "-o", program, folder / "stuck.c"], check=True
+    )
+    return program
+
+
+def test_addresses_of_a_hung_guest_get_their_functions(tmp_path: Path) -> None:
+    text = "CPU 0: ffffffff81000001 (idle), ffffffff81000001"
+    told = addresses(text, linked(tmp_path), "x86_64")
+    assert told == "CPU 0: ffffffff81000001 stuck() (idle), ffffffff81000001 stuck()"
+
+
+def test_unknown_address_stays_as_it_is(tmp_path: Path) -> None:
+    assert addresses("CPU 0: ffffffff91000001", linked(tmp_path), "x86_64") == "CPU 0: ffffffff91000001"
+
+
+def test_addresses_without_a_vmlinux_stay_as_they_are(tmp_path: Path) -> None:
+    assert addresses("CPU 0: ffffffff81000001", tmp_path / "none", "x86_64") == "CPU 0: ffffffff81000001"
