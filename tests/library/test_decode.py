@@ -124,7 +124,20 @@ def linked(folder: Path) -> Path:
     program = folder / "vmlinux"
     place = "-Wl,-Ttext=0xffffffff81000000,-e,stuck,--build-id=none"
     subprocess.run(
-        ["gcc", "-g", "-nostdlib", "-static", "-mcmodel=kernel", place, "-o", program, folder / "stuck.c"], check=True
+        [
+            "gcc",
+            "-g",
+            "-nostdlib",
+            "-static",
+            "-mcmodel=kernel",
+            "-fno-pic",
+            "-no-pie",
+            place,
+            "-o",
+            program,
+            folder / "stuck.c",
+        ],
+        check=True,
     )
     return program
 
