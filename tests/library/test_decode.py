@@ -143,9 +143,9 @@ def linked(folder: Path) -> Path:
 
 
 def test_addresses_of_a_hung_guest_get_their_functions(tmp_path: Path) -> None:
-    text = "CPU 0: ffffffff81000001 (idle), ffffffff81000001"
+    text = "CPU 0: ffffffff81000004 (idle), ffffffff81000004"
     told = addresses(text, linked(tmp_path), "x86_64")
-    assert told == "CPU 0: ffffffff81000001 stuck() (idle), ffffffff81000001 stuck()"
+    assert told == "CPU 0: ffffffff81000004 stuck() (idle), ffffffff81000004 stuck()"
 
 
 def test_unknown_address_stays_as_it_is(tmp_path: Path) -> None:
