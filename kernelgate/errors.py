@@ -37,6 +37,10 @@ class InfrastructureError(KernelgateError):
     exit_status = 75
 
 
+class EmulatorFault(InfrastructureError):
+    """QEMU itself has led the guest astray, at random; the same work is worth one more try."""
+
+
 class BuildError(KernelgateError):
     """The tree does not compile. The message holds the compiler's own lines."""
 

@@ -29,7 +29,7 @@ from qemu.qmp import QMPError
 from qemu.qmp.legacy import QEMUMonitorProtocol
 
 from kernelgate import command
-from kernelgate.errors import GuestDied, GuestHung, InfrastructureError, UserError
+from kernelgate.errors import EmulatorFault, GuestDied, GuestHung, InfrastructureError, UserError
 from kernelgate.topology import Boot, escaped, memory_files, qemu_argv
 
 READY = "kernelgate: guest ready"
@@ -152,8 +152,8 @@ class Machine:
         alive = self.alive  # asked first: what a dying QEMU still prints is then in the log
         console = self.console() if self._has_printed() or not alive else ""
         if self.boot.accel == "tcg" and EMULATOR_FAULT.search(console):
-            raise InfrastructureError(
-                "QEMU has run code that the kernel had replaced (Oops: int3), as versions before 8.1 may: run it again"
+            raise EmulatorFault(
+                "QEMU has run code that the kernel had replaced (Oops: int3), as versions before 8.1 may"
             )
         death = DEATH.search(console)
         if death:
