@@ -59,6 +59,9 @@ some 3 s in an emulated guest; a race that one side never wins gives up after 20
 TRIGGER_SECONDS = 5.0
 """How long one crash trigger may take, stretched likewise; it takes milliseconds."""
 
+CONSOLE_LINES = 10
+"""How much of the console is shown of a kernel that did not come up."""
+
 PAGE_REF_H = "include/linux/page_ref.h"
 
 FILTER = "/sys/module/kunit/parameters/filter_glob"
@@ -263,8 +266,12 @@ class Gate:
                     yield guest
 
     def booted(self, target: Target) -> Verdict:
-        """The verdict on the boot of TARGET."""
-        return self._lost(target) or self._boot(target).verdict
+        """The verdict on the boot of TARGET; of one that failed, the last lines of the console are among its reasons."""
+        lost = self._lost(target)
+        if lost is None:
+            return self._boot(target).verdict
+        last = lost.evidence.console.rstrip().splitlines()[-CONSOLE_LINES:] or ["it printed nothing on its console"]
+        return verdict.conclude([*lost.reasons, *(f"  | {line}" for line in last)], lost.evidence)
 
     def _lost(self, target: Target) -> Verdict | None:
         """The verdict on whatever was to run on TARGET, if its kernel did not come up."""
