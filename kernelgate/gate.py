@@ -266,7 +266,7 @@ class Gate:
                     yield guest
 
     def booted(self, target: Target) -> Verdict:
-        """The verdict on the boot of TARGET; of one that failed, the last lines of the console are among its reasons."""
+        """The verdict on the boot of TARGET; where it failed, its reasons end with the last lines of the console."""
         lost = self._lost(target)
         if lost is None:
             return self._boot(target).verdict
