@@ -206,8 +206,9 @@ def _claim(item: pytest.Item) -> str:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     result = yield
     error = call.excinfo.value if call.excinfo else None
-    if isinstance(error, KernelgateError):
+    if isinstance(error, KernelgateError | KnownDefectReproducedError):
         result.longrepr = str(error)  # worded for a person: no traceback
+    if isinstance(error, KernelgateError):
         result.kernel_is_at_fault = isinstance(error, BuildError | GuestDied)
         item.config.stash[TROUBLE].add(error.exit_status)
     target = _target(item)
