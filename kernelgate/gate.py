@@ -126,7 +126,7 @@ class Gate:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.cache = Cache(options.cache)
-        self._kernels: dict[str, Kernel | KernelgateError] = {}
+        self._kernels: dict[str, Kernel | BuildError] = {}
         self._modules: dict[str, dict[str, KernelModule]] = {}
         self._images: dict[str, Path] = {}
         self._initramfs: dict[str, Path] = {}
@@ -166,10 +166,10 @@ class Gate:
             self._images[arch] = image.make(arch, self.cache, report)
 
     def kernel(self, arch: str) -> Kernel:
-        """The kernel of ARCH; raises BuildError when it did not build."""
+        """The kernel of ARCH; raises BuildError, in one line, when it did not build: headline() has the rest."""
         made = self._kernels[arch]
-        if isinstance(made, KernelgateError):
-            raise made
+        if isinstance(made, BuildError):
+            raise BuildError(str(made).splitlines()[0])
         return made
 
     def _make_kernel(self, arch: str, report: Report) -> Kernel:
@@ -204,7 +204,7 @@ class Gate:
     def label(self, arch: str) -> str:
         """A short name of the kernel of ARCH, e.g. "7.2.13-1 arm64 debug_vm"."""
         kernel = self._kernels[arch]
-        if isinstance(kernel, KernelgateError):
+        if isinstance(kernel, BuildError):
             return f"{arch}: not built"
         return f"{kernel.version} {arch} {kernel.config}"
 
@@ -217,7 +217,7 @@ class Gate:
             f"{self._accels.get(kernel.arch, 'not booted')}"
             for kernel in kernels
         ]
-        lines += [f"{error}" for error in self._kernels.values() if isinstance(error, KernelgateError)]
+        lines += [f"{error}" for error in self._kernels.values() if isinstance(error, BuildError)]
         return "\n".join(lines)
 
     def _subject(self) -> str:

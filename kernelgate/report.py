@@ -80,7 +80,7 @@ def summary(rows: Sequence[Row], headline: str) -> str:
     sink = io.StringIO()
     console = Console(file=sink, width=120, highlight=False, no_color=True)
     console.print()
-    console.print(headline)
+    console.print(headline, soft_wrap=True, markup=False)
     console.print(_table(rows))
     for outcome in (KNOWN, SKIPPED, FAILED, ERROR):
         _list(console, outcome, [row for row in rows if row.outcome == outcome])
