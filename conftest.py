@@ -191,6 +191,9 @@ def judged(request: pytest.FixtureRequest, gate: Any, target: selection.Target, 
         text = f"{case} {verdict.explain()}\nreplay: {folder}/replay.sh".strip()
         if defect and defect.shows_in(verdict.explain()):
             raise KnownDefectReproducedError(text)
+        if not defect and (spread := gate.spread_defect(target.arch, verdict.explain())):
+            request.applymarker(pytest.mark.xfail(reason=str(spread), raises=KnownDefectReproducedError))
+            raise KnownDefectReproducedError(text)
         pytest.fail(text, pytrace=False)
 
     return conclude

@@ -230,17 +230,25 @@ class Gate:
         return f"series {tree.series.name} ({part}) on {tree.version}, commit {tree.commit[:12]}"
 
     def known_defect(self, arch: str, case: str, claim: str) -> KnownDefect | None:
-        """The defect for which CLAIM of CASE is expected to fail on the kernel of ARCH."""
-        kernel = self.kernel(arch)
-        manifest, level = self._expectations(kernel)
-        if manifest is None:
-            return None
-        base = ".".join(kernel.version.split(".")[:2])
-        for defect in manifest.known_defects:
-            named = case in defect.cases and defect.test in (None, claim)
-            if named and defect.holds(level, base, arch, kernel.config):
+        """The defect of which CLAIM of CASE must fail on the kernel of ARCH."""
+        for defect in self._defects(arch):
+            if case in defect.cases and defect.test in (None, claim):
                 return defect
         return None
+
+    def spread_defect(self, arch: str, explanation: str) -> KnownDefect | None:
+        """The defect that shows itself in EXPLANATION, in a case that need not fail of it."""
+        for defect in self._defects(arch):
+            if defect.spreads and defect.shows_in(explanation):
+                return defect
+        return None
+
+    def _defects(self, arch: str) -> tuple[KnownDefect, ...]:
+        kernel = self.kernel(arch)
+        manifest, level = self._expectations(kernel)
+        base = ".".join(kernel.version.split(".")[:2])
+        known = manifest.known_defects if manifest else ()
+        return tuple(defect for defect in known if defect.holds(level, base, arch, kernel.config))
 
     def _expectations(self, kernel: Kernel) -> tuple[Manifest | None, int]:
         """Whose known defects apply to KERNEL, and how many of its patches count as applied.

@@ -20,6 +20,7 @@ test = "..."                       # the rest is optional: one test (KUnit case,
 bases = ["7.3"]                    # where it shows, when not everywhere,
 arches = ["x86_64"]
 configs = ["debug_vm"]
+spreads = true                     # other cases may fail of it too, in the words of `shows`, or may not
 mended_by = "other-series/0003"    # and the patch that mends it
 """
 
@@ -52,6 +53,7 @@ class KnownDefect:
     arches: tuple[str, ...]
     configs: tuple[str, ...]
     mended_by: str | None
+    spreads: bool = False
 
     def __str__(self) -> str:
         mend = f", mended by {self.mended_by}" if self.mended_by else ""
@@ -136,6 +138,7 @@ def _known_defect(entry: _Table) -> KnownDefect:
         arches=entry.texts("arches", optional=True),
         configs=entry.texts("configs", optional=True),
         mended_by=entry.optional_text("mended_by"),
+        spreads=entry.flag("spreads"),
     )
     entry.done()
     return defect
@@ -170,6 +173,12 @@ class _Table:
         value = self._take(key)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise self.wrong(key, "must be a number from 1 on")
+        return value
+
+    def flag(self, key: str) -> bool:
+        value = self._left.pop(key, False)
+        if not isinstance(value, bool):
+            raise self.wrong(key, "must be true or false")
         return value
 
     def texts(self, key: str, *, optional: bool = False) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ defect = "D10"
 since = 1
 summary = "without the bit"
 shows = "raw 0"
+spreads = true
 """
 
 
@@ -69,7 +70,9 @@ def test_all_keys(tmp_path: Path) -> None:
                 configs=("debug_vm",),
                 mended_by="other/0003",
             ),
-            KnownDefect(("INV-01",), "D10", 1, "without the bit", re.compile("raw 0"), None, (), (), (), None),
+            KnownDefect(
+                ("INV-01",), "D10", 1, "without the bit", re.compile("raw 0"), None, (), (), (), None, spreads=True
+            ),
         ),
     )
 
@@ -163,3 +166,8 @@ def test_a_known_defect_is_recognised_by_its_own_words_only() -> None:
 def test_what_it_shows_must_be_a_regular_expression(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="shows: is no regular expression"):
         read(written(tmp_path, FULL.replace("looks frozen", "looks (frozen")))
+
+
+def test_whether_it_spreads_is_true_or_false(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="spreads: must be true or false"):
+        read(written(tmp_path, FULL.replace("spreads = true", 'spreads = "yes"')))
