@@ -232,7 +232,7 @@ class Gate:
     def known_defect(self, arch: str, case: str, claim: str) -> KnownDefect | None:
         """The defect of which CLAIM of CASE must fail on the kernel of ARCH."""
         for defect in self._defects(arch):
-            if case in defect.cases and defect.test in (None, claim):
+            if case in defect.cases and defect.test in (None, claim) and not defect.spreads:
                 return defect
         return None
 

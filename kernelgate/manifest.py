@@ -20,7 +20,7 @@ test = "..."                       # the rest is optional: one test (KUnit case,
 bases = ["7.3"]                    # where it shows, when not everywhere,
 arches = ["x86_64"]
 configs = ["debug_vm"]
-spreads = true                     # other cases may fail of it too, in the words of `shows`, or may not
+spreads = true                     # any case may fail of it, in the words of `shows`, or may not: not strict
 mended_by = "other-series/0003"    # and the patch that mends it
 """
 

@@ -448,3 +448,13 @@ def test_bytes_that_are_no_text_survive(tmp_path: Path, root: Path, cache: Cache
     for name in (str(format_patches(linux, tmp_path / "patches")), f"git:{linux}@base..HEAD"):
         tree = apply(load(name, "7.2.13", None, root), base, cache, silent)
         assert (tree.path / "mm/gup.c").read_bytes() == latin
+
+
+def test_manifests_of_the_project_are_sound() -> None:
+    root = Path(__file__).parents[2]
+    names = [path.parent.name for path in root.glob("series/*/series.toml")]
+    assert names
+    for name in names:
+        found = manifest(name, root)
+        assert found is not None
+        assert all((root / "series" / name / base).is_dir() for base in found.bases)
