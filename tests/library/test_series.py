@@ -16,7 +16,7 @@ from kernelgate.cache import Cache
 from kernelgate.errors import UserError
 from kernelgate.patches import Patch
 from kernelgate.progress import silent
-from kernelgate.series import Series, apply, load
+from kernelgate.series import Series, apply, load, manifest
 from kernelgate.source import SourceTree, resolve
 from kernelgate.variant import Variant
 
