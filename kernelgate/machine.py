@@ -155,10 +155,10 @@ class Machine:
             raise EmulatorFault(
                 "QEMU has run code that the kernel had replaced (Oops: int3), as versions before 8.1 may"
             )
-        death = DEATH.search(console)
-        if death:
+        if DEATH.search(console):
             self._await_end()
-            raise GuestDied(f"the guest died: {death[0].strip()}", self.console())
+            console = self.console()  # again: the line may have been read while it was written
+            raise GuestDied(f"the guest died: {_match(DEATH, console)}", console)
         if console.count("] Linux version ") > 1:
             raise GuestDied("the guest rebooted without a message", console)
         if not alive:
@@ -435,6 +435,12 @@ def attach(what: Boot, workdir: Path) -> int:
     argv = [*qemu_argv(shell, workdir, shared=True), "-chardev", console, "-serial", "chardev:console"]
     with command.start([*argv, "-mon", "chardev=console,mode=readline"], stdin=None, stdout=None, stderr=None) as qemu:
         return qemu.wait()
+
+
+def _match(pattern: re.Pattern[str], text: str) -> str:
+    """What of TEXT matches PATTERN, without the white space around it; "" for nothing."""
+    found = pattern.search(text)
+    return found[0].strip() if found else ""
 
 
 def _text(path: Path) -> str:
