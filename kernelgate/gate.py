@@ -44,7 +44,7 @@ from kernelgate.manifest import KnownDefect, Manifest
 from kernelgate.progress import Report, silent
 from kernelgate.selection import Target
 from kernelgate.suites import CRASH_MODULE, Case, Suite
-from kernelgate.topology import Boot, MachineSpec
+from kernelgate.topology import Boot, MachineSpec, Sign
 from kernelgate.variant import Variant
 from kernelgate.verdict import Evidence, Verdict
 
@@ -106,7 +106,7 @@ def steadied(work: Callable[[], T]) -> T:
 
 
 def layout(guest: Guest, spec: MachineSpec) -> list[tuple[str, str, str]]:
-    """What SPEC asks for and what the guest's kernel found: CPUs, and each node's CPUs and memory."""
+    """What SPEC asks for and what the guest's kernel found: CPUs, each node's CPUs and memory, the signs of devices."""
     wanted = [("CPUs online", f"0-{spec.cpus - 1}", guest.read("/sys/devices/system/cpu/online").strip())]
     first = 0
     for number, node in enumerate(spec.nodes):
@@ -117,7 +117,13 @@ def layout(guest: Guest, spec: MachineSpec) -> list[tuple[str, str, str]]:
         found = "some" if kilobytes and int(kilobytes[1]) else "none"
         wanted.append((f"memory of node {number}", "some" if node.memory else "none", found))
         first += node.cpus
-    return wanted
+    return wanted + [(sign.what, sign.value, _found(guest, sign)) for sign in spec.signs]
+
+
+def _found(guest: Guest, sign: Sign) -> str:
+    """What GUEST shows where SIGN is looked for: "nothing" where there is no such file or line."""
+    match = re.search(sign.pattern, guest.run(["cat", sign.path]).stdout, re.MULTILINE)
+    return match[match.lastindex or 0] if match else "nothing"
 
 
 class Gate:

@@ -78,12 +78,25 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Sign:
+    """How a guest shows that its kernel has found something.
+
+    In the guest's file path, the first match of pattern (its last group, if it has one) is value.
+    """
+
+    what: str
+    path: str
+    pattern: str
+    value: str
+
+
+@dataclass(frozen=True)
 class MachineSpec:
     """A QEMU topology.
 
     cpu is the model where the machine is about one (it can then only be emulated);
     without, it is the architecture's. extra are more QEMU options, parameters more
-    words of the kernel's command line.
+    words of the kernel's command line; signs are what both must lead to in the guest.
     """
 
     name: str
@@ -92,6 +105,7 @@ class MachineSpec:
     cpu: str | None = None
     extra: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
+    signs: tuple[Sign, ...] = ()
 
     @property
     def cpus(self) -> int:
@@ -109,12 +123,36 @@ class MachineSpec:
         return sum(node.memory for node in self.nodes)
 
 
+def _pool(kilobytes: int, pages: int) -> Sign:
+    """The huge pages of one size that the kernel has."""
+    path = f"/sys/kernel/mm/hugepages/hugepages-{kilobytes}kB/nr_hugepages"
+    return Sign(f"pool of {kilobytes} kB pages", path, r"\d+", str(pages))
+
+
+HVO = "hugetlb_free_vmemmap=on"
+"""Tails of huge pages share struct pages (x86_64 only: ARCH_WANT_OPTIMIZE_HUGETLB_VMEMMAP, 7.3)."""
+HVO_SIGN = Sign("sharing of struct pages by huge pages", "/proc/sys/vm/hugetlb_optimize_vmemmap", r"\d+", "1")
+
+GIGANTIC = ("hugepagesz=1G", "hugepages=1")
+"""One page of 1 GiB, taken from memory before there is a page allocator."""
+
+CMA_SIGN = Sign("contiguous memory area", "/proc/meminfo", r"^CmaTotal:\s+(.*)$", "65536 kB")
+
 SPECS = (
     MachineSpec("smp2", (Node(2, 512),)),
     MachineSpec("smp4-numa2", (Node(2, 256), Node(2, 256))),
     MachineSpec("numa-memoryless", (Node(2, 256), Node(2, 0), Node(0, 256))),
     MachineSpec("lse", (Node(2, 512),), arches=("arm64",), cpu="max,pauth-impdef=on"),
     MachineSpec("llsc", (Node(2, 512),), arches=("arm64",), cpu="cortex-a72"),
+    # The pool is empty until a test fills it: what sharing does to struct pages is for the test to see.
+    MachineSpec("hugepages", (Node(2, 512),), ("x86_64",), parameters=(HVO,), signs=(HVO_SIGN, _pool(2048, 0))),
+    MachineSpec("hugepages", (Node(2, 512),), ("arm64",), signs=(_pool(2048, 0),)),
+    # No smaller memory has a whole GiB at a multiple of 1 GiB; what the guest does not touch takes no room here.
+    MachineSpec(
+        "hugepages-1g", (Node(2, 2304),), ("x86_64",), parameters=(HVO, *GIGANTIC), signs=(HVO_SIGN, _pool(1048576, 1))
+    ),
+    MachineSpec("hugepages-1g", (Node(2, 2304),), ("arm64",), parameters=GIGANTIC, signs=(_pool(1048576, 1),)),
+    MachineSpec("cma", (Node(2, 512),), parameters=("cma=64M",), signs=(CMA_SIGN,)),
 )
 """Every machine. lse and llsc are the two kinds of arm64 atomics: instructions of their
 own (ARMv8.1), and pairs of exclusive loads and stores, which a Cortex-A72 is left with."""

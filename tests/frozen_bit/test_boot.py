@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
+from kernelgate.topology import PLATFORMS, specs
 
-@pytest.mark.machines(
-    x86_64=["smp2", "smp4-numa2", "numa-memoryless"],
-    arm64=["smp2", "smp4-numa2", "numa-memoryless", "lse", "llsc"],
-)
+
+@pytest.mark.machines(**{arch: list(specs(arch)) for arch in PLATFORMS})
 def test_boot(boot_verdict: Any, judged: Any) -> None:
     judged(boot_verdict)

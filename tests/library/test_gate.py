@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What of the pipeline needs no guest."""
 
+from typing import Any, cast
+
 import pytest
 
+from kernelgate.command import Result
 from kernelgate.errors import EmulatorFault, InfrastructureError
-from kernelgate.gate import steadied
+from kernelgate.gate import layout, steadied
+from kernelgate.topology import MachineSpec, Node, Sign
 
 
 class Work:
@@ -36,3 +40,42 @@ def test_other_trouble_is_not_tried_again() -> None:
     with pytest.raises(InfrastructureError, match="disk full"):
         steadied(work)
     assert work.tries == 1
+
+
+class Files:
+    """A guest that has nothing but these files."""
+
+    def __init__(self, files: dict[str, str]) -> None:
+        self.files = files
+
+    def run(self, argv: list[str]) -> Result:
+        path = argv[1]
+        return Result(tuple(argv), 0 if path in self.files else 1, self.files.get(path, ""), "")
+
+    def read(self, path: str) -> str:
+        return self.files[path]
+
+
+NODE = "/sys/devices/system/node/node0"
+FILES = {
+    "/sys/devices/system/cpu/online": "0-1\n",
+    f"{NODE}/cpulist": "0-1\n",
+    f"{NODE}/meminfo": "Node 0 MemTotal:   504932 kB\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"/proc/meminfo": "MemFree: 1 kB\nCmaTotal:          65536 kB\nCmaFree: 0 kB\n"}, "65536 kB"),
+        ({"/proc/meminfo": "CmaTotal:              0 kB\n"}, "0 kB"),
+        ({"/proc/meminfo": "MemFree: 1 kB\n"}, "nothing"),
+        ({}, "nothing"),
+    ],
+)
+def test_a_device_is_believed_when_the_guest_shows_it(files: dict[str, str], found: str) -> None:
+    sign = Sign("area", "/proc/meminfo", r"^CmaTotal:\s+(.*)$", "65536 kB")
+    spec = MachineSpec("cma", (Node(2, 512),), signs=(sign,))
+    seen = layout(cast(Any, Files({**FILES, **files})), spec)
+    assert seen[-1] == ("area", "65536 kB", found)
+    assert [asked for _, asked, got in seen[:-1] if asked != got] == []
