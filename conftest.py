@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kernelgate import report, selection, suites, topology
+from kernelgate import catalogue, report, selection, suites, topology
 from kernelgate.errors import BuildError, GuestDied, KernelgateError, UserError
 
 ROOT = Path(__file__).parent
@@ -54,8 +54,14 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         config.stash[ARCHES] = _arches(config)
         selection.check_machines(config.getoption("--machine"), config.stash[ARCHES], _machines())
+        _check_cases(config.getoption("--case"))
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _check_cases(asked: list[str]) -> None:
+    if asked:
+        catalogue.check_asked(asked, catalogue.read(ROOT / catalogue.FILE), catalogue.implemented(ROOT))
 
 
 def _arches(config: pytest.Config) -> tuple[str, ...]:
@@ -107,8 +113,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Apply --case, and run what shares a guest's snapshot in one go."""
     wanted = set(config.getoption("--case"))
     known = {marker.args[0] for item in items for marker in item.iter_markers("case")}
-    if unknown := wanted - known:
-        raise pytest.UsageError(f"no selected test has the case {', '.join(sorted(unknown))}")
+    if lost := wanted - known:
+        names = ", ".join(sorted(lost))
+        raise pytest.UsageError(f"none of the selected tests is the case {names}: ask for both architectures and no -k")
     if wanted:
         kept = [item for item in items if wanted & {marker.args[0] for marker in item.iter_markers("case")}]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])

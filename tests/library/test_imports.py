@@ -13,7 +13,7 @@ PACKAGE = Path(kernelgate.__file__).parent
 LAYERS = [
     {"errors", "splat_formats"},
     {"ktap", "dmesg", "progress"},
-    {"command", "scratch", "selection", "suites"},
+    {"catalogue", "command", "scratch", "selection", "suites"},
     {"cache", "git", "apt", "variant", "decode", "compiler"},
     {"manifest", "patches", "kconfig_tree", "kbuild"},
     {"source", "kconfig"},
