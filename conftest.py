@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 
-from kernelgate import catalogue, report, selection, suites, topology
+from kernelgate import catalogue, kconfig, report, selection, suites, topology
 from kernelgate.errors import BuildError, GuestDied, KernelgateError, UserError
 
 ROOT = Path(__file__).parent
+KCONFIGS = ROOT / "kconfigs"
 GATE = pytest.StashKey[Any]()
 ARCHES = pytest.StashKey[tuple[str, ...]]()
+CONFIGS = pytest.StashKey[tuple[str, ...]]()
+"""What --config names; empty where each test's own choice holds."""
 ROWS = pytest.StashKey[list[report.Row]]()
 TROUBLE = pytest.StashKey[set[int]]()
 """The exit statuses of what kept tests from being run."""
@@ -38,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--upto", type=int, metavar="N", help="apply only the first N patches")
     add("--arch", default=",".join(selection.ARCHES), help="architectures, separated by commas (default: %(default)s)")
     add("--machine", action="append", default=[], help="run on this machine instead of each test's own; repeatable")
-    add("--config", default="debug_vm", dest="configuration", help="kernel configuration (default: %(default)s)")
+    add("--config", dest="configuration", help="kernel configurations, separated by commas; all: all that a test names")
     add("--kernel-build", metavar="DIR", action="append", default=[], help="test this build folder instead; repeatable")
     add("--append", default="", metavar="PARAMS", help="more kernel parameters")
     add("--accel", choices=("auto", "kvm", "tcg"), default="auto", help="accelerator (default: %(default)s)")
@@ -53,7 +56,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[TROUBLE] = set()
     try:
         config.stash[ARCHES] = _arches(config)
+        config.stash[CONFIGS] = _configs(config)
         selection.check_machines(config.getoption("--machine"), config.stash[ARCHES], _machines())
+        asked = [_configuration(name) for name in config.stash[CONFIGS] if name != selection.ALL]
+        selection.check_configs(asked, config.stash[ARCHES], config.getoption("--machine"))
         _check_cases(config.getoption("--case"))
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
@@ -75,26 +81,59 @@ def _arches(config: pytest.Config) -> tuple[str, ...]:
     return selection.built(wanted, {folder: build.existing(Path(folder)).arch for folder in folders})
 
 
+def _configs(config: pytest.Config) -> tuple[str, ...]:
+    """The configurations that the user names; the one that a kernel built elsewhere has."""
+    text = config.getoption("configuration")
+    if config.getoption("--kernel-build"):
+        if text not in (None, selection.AS_FOUND):
+            raise UserError("--kernel-build has its kernel's configuration with it: leave out --config")
+        return (selection.AS_FOUND,)
+    known = {*kconfig.configurations(KCONFIGS), *kconfig.fragment_names(KCONFIGS), selection.ALL}
+    return () if text is None else selection.parse_configs(text, known)
+
+
+def _configuration(name: str) -> selection.Configuration:
+    return selection.Configuration(name) if name == selection.AS_FOUND else kconfig.configuration(name, KCONFIGS)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One item per target, and per KUnit case or crash trigger where the test names a suite or the triggers."""
     if "target" not in metafunc.fixturenames:
         return
-    targets = _targets(metafunc.definition)
-    metafunc.parametrize("target", targets, ids=str, scope="session", indirect=True)
+    own = _own(metafunc.definition)
+    targets = [_param(target, own) for target in _targets(metafunc.config, own)]
+    metafunc.parametrize("target", targets, scope="session", indirect=True)
     cases = _cases(metafunc.definition)
     if cases is not None:
         marks = [pytest.param(case, id=f"{case.id}-{case.name}", marks=pytest.mark.case(case.id)) for case in cases]
         metafunc.parametrize("case", marks)
 
 
-def _targets(item: Any) -> tuple[selection.Target, ...]:
-    config, own = item.config, item.get_closest_marker("machines")
-    return selection.targets(
-        config.stash[ARCHES],
-        own.kwargs if own else {},
-        config.getoption("--machine"),
-        _machines(),
-    )
+def _own(item: Any) -> selection.Own:
+    """What a test says of where it runs, by its markers."""
+    machines, configs = item.get_closest_marker("machines"), item.get_closest_marker("configurations")
+    if configs is None:
+        return selection.Own(machines.kwargs if machines else {})
+    known = kconfig.configurations(KCONFIGS)
+    try:
+        named = selection.parse_configs(",".join(configs.args), known)
+        excluded = configs.kwargs.get("excluded", {})
+        selection.parse_configs(",".join([*named, *excluded]), known)
+    except UserError as error:
+        raise pytest.UsageError(f"{item.nodeid}: {error}") from None
+    return selection.Own(machines.kwargs if machines else {}, named, excluded)
+
+
+def _targets(config: pytest.Config, own: selection.Own) -> tuple[selection.Target, ...]:
+    configs = [_configuration(name) for name in selection.configs_of(own, config.stash[CONFIGS])]
+    wanted = config.getoption("--machine")
+    return selection.targets(config.stash[ARCHES], own.machines, wanted, _machines(), configs)
+
+
+def _param(target: selection.Target, own: selection.Own) -> Any:
+    reason = own.excluded.get(target.config)
+    skip = [pytest.mark.skip(reason=f"{reason}: run it with --config {own.configs[0]}")] if reason else []
+    return pytest.param(target, id=str(target), marks=skip)
 
 
 def _machines() -> dict[str, list[str]]:
@@ -128,11 +167,15 @@ def _target(item: pytest.Item) -> selection.Target | None:
     return callspec.params.get("target") if callspec else None
 
 
+def _skipped(item: pytest.Item) -> bool:
+    return item.get_closest_marker("skip") is not None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Fetch, patch and build before the first test, where progress can be seen."""
     config = session.config
-    targets = {target for item in session.items if (target := _target(item))}
+    targets = {target for item in session.items if (target := _target(item)) and not _skipped(item)}
     if not targets or config.option.collectonly or session.testsfailed:
         return
     from kernelgate.gate import Gate  # paramiko and friends: not for --collect-only
@@ -141,7 +184,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         gate = Gate(_options(config))
         config.stash[GATE] = gate
         with report.progress(config.get_terminal_writer()) as show:
-            gate.prepare({target.arch for target in targets}, show)
+            gate.prepare({target.flavour for target in targets}, show)
     except KernelgateError as error:
         pytest.exit(str(error), returncode=error.exit_status)
 
@@ -156,7 +199,6 @@ def _options(config: pytest.Config) -> Any:
         base=option("--base"),
         series=option("--series"),
         upto=option("--upto"),
-        config=option("configuration"),
         kernel_builds=tuple(Path(folder) for folder in option("--kernel-build")),
         append=option("--append"),
         accel=option("--accel"),
@@ -187,10 +229,10 @@ def judged(request: pytest.FixtureRequest, gate: Any, target: selection.Target, 
         marker = request.node.get_closest_marker("case")
         case = marker.args[0] if marker else ""
         record_property("case", case)
-        request.node.user_properties.append(("kernel", gate.label(target.arch)))
+        request.node.user_properties.append(("kernel", gate.label(target.flavour)))
         if verdict.skipped:
             pytest.skip(verdict.explain())
-        if defect := gate.known_defect(target.arch, case, _claim(request.node)):
+        if defect := gate.known_defect(target.flavour, case, _claim(request.node)):
             request.applymarker(pytest.mark.xfail(reason=str(defect), strict=True, raises=KnownDefectReproducedError))
         if verdict.passed:
             return
@@ -198,7 +240,7 @@ def judged(request: pytest.FixtureRequest, gate: Any, target: selection.Target, 
         text = f"{case} {verdict.explain()}\nreplay: {folder}/replay.sh".strip()
         if defect and defect.shows_in(verdict.explain()):
             raise KnownDefectReproducedError(text)
-        if not defect and (spread := gate.spread_defect(target.arch, verdict.explain())):
+        if not defect and (spread := gate.spread_defect(target.flavour, verdict.explain())):
             request.applymarker(pytest.mark.xfail(reason=str(spread), raises=KnownDefectReproducedError))
             raise KnownDefectReproducedError(text)
         pytest.fail(text, pytrace=False)

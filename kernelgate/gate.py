@@ -42,7 +42,7 @@ from kernelgate.guest import Guest, Key, connect, make_key
 from kernelgate.machine import Snapshot
 from kernelgate.manifest import KnownDefect, Manifest
 from kernelgate.progress import Report, silent
-from kernelgate.selection import Target
+from kernelgate.selection import Flavour, Target
 from kernelgate.suites import CRASH_MODULE, Case, Suite
 from kernelgate.topology import Boot, MachineSpec, Sign
 from kernelgate.variant import Variant
@@ -78,7 +78,6 @@ class Options:
     base: str | None = None
     series: str | None = None
     upto: int | None = None
-    config: str = "debug_vm"
     kernel_builds: tuple[Path, ...] = ()
     append: str = ""
     accel: str = "auto"
@@ -132,11 +131,11 @@ class Gate:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.cache = Cache(options.cache)
-        self._kernels: dict[str, Kernel | BuildError] = {}
-        self._modules: dict[str, dict[str, KernelModule]] = {}
+        self._kernels: dict[Flavour, Kernel | BuildError] = {}
+        self._modules: dict[Flavour, dict[str, KernelModule]] = {}
         self._images: dict[str, Path] = {}
         self._initramfs: dict[str, Path] = {}
-        self._accels: dict[str, str] = {}
+        self._accels: dict[Flavour, str] = {}
         self._booted: dict[Target, Booted | KernelgateError] = {}
         self._suites: dict[tuple[Target, str], dict[str, Verdict]] = {}
         self._patched: series.PatchedTree | None = None
@@ -156,34 +155,36 @@ class Gate:
 
     # From a base and a series to kernels and images.
 
-    def prepare(self, arches: Iterable[str], report: Report) -> None:
-        """Make kernels, modules and images of ARCHES.
+    def prepare(self, flavours: Iterable[Flavour], report: Report) -> None:
+        """Make kernels, modules and images of FLAVOURS.
 
         A kernel that does not build is remembered and raised for whoever asks for it, so
-        that the other architectures are still judged; all other errors are raised here.
+        that the other ones are still judged; all other errors are raised here.
         """
-        for arch in sorted(arches):
+        for flavour in sorted(flavours):
             try:
-                self._kernels[arch] = self._make_kernel(arch, report)
+                self._kernels[flavour] = self._make_kernel(flavour, report)
             except BuildError as error:
-                self._kernels[arch] = error
+                self._kernels[flavour] = error
                 continue
-            self._modules[arch] = build.build_modules(self.kernel(arch), self.options.root / "kmod", self.cache, report)
-            self._images[arch] = image.make(arch, self.cache, report)
+            kmod = self.options.root / "kmod"
+            self._modules[flavour] = build.build_modules(self.kernel(flavour), kmod, self.cache, report)
+            if flavour.arch not in self._images:
+                self._images[flavour.arch] = image.make(flavour.arch, self.cache, report)
 
-    def kernel(self, arch: str) -> Kernel:
-        """The kernel of ARCH; raises BuildError, in one line, when it did not build: headline() has the rest."""
-        made = self._kernels[arch]
+    def kernel(self, flavour: Flavour) -> Kernel:
+        """The kernel of FLAVOUR; raises BuildError, in one line, when it did not build: headline() has the rest."""
+        made = self._kernels[flavour]
         if isinstance(made, BuildError):
             raise BuildError(str(made).splitlines()[0])
         return made
 
-    def _make_kernel(self, arch: str, report: Report) -> Kernel:
+    def _make_kernel(self, flavour: Flavour, report: Report) -> Kernel:
         for kernel in self._existing:
-            if kernel.arch == arch:
+            if kernel.arch == flavour.arch:
                 return kernel
-        options = self.options
-        return build.build(self._tree(report), arch, options.config, self.cache, options.jobs, report)
+        tree = self._tree(report)
+        return build.build(tree, flavour.arch, flavour.config, self.cache, self.options.jobs, report)
 
     @functools.cached_property
     def _existing(self) -> tuple[Kernel, ...]:
@@ -207,21 +208,21 @@ class Gate:
 
     # What a person is told of it.
 
-    def label(self, arch: str) -> str:
-        """A short name of the kernel of ARCH, e.g. "7.2.13-1 arm64 debug_vm"."""
-        kernel = self._kernels[arch]
+    def label(self, flavour: Flavour) -> str:
+        """A short name of the kernel of FLAVOUR, e.g. "7.2.13-1 arm64 debug_vm"."""
+        kernel = self._kernels[flavour]
         if isinstance(kernel, BuildError):
-            return f"{arch}: not built"
-        return f"{kernel.version} {arch} {kernel.config}"
+            return f"{flavour}: not built"
+        return f"{kernel.version} {flavour}"
 
     def headline(self) -> str:
         """What was judged: series, patch level, exact version, what each kernel is."""
-        kernels = [kernel for kernel in self._kernels.values() if isinstance(kernel, Kernel)]
         lines = [f"{self._subject()}"]
         lines += [
-            f"  {kernel.arch}: {kernel.release}, {kernel.variant.value}, build id {kernel.build_id[:12]}, "
-            f"{self._accels.get(kernel.arch, 'not booted')}"
-            for kernel in kernels
+            f"  {flavour}: {kernel.release}, {kernel.variant.value}, build id {kernel.build_id[:12]}, "
+            f"{self._accels.get(flavour, 'not booted')}"
+            for flavour, kernel in self._kernels.items()
+            if isinstance(kernel, Kernel)
         ]
         lines += [f"{error}" for error in self._kernels.values() if isinstance(error, BuildError)]
         return "\n".join(lines)
@@ -235,26 +236,26 @@ class Gate:
             part = f"all {tree.series.total} patches"
         return f"series {tree.series.name} ({part}) on {tree.version}, commit {tree.commit[:12]}"
 
-    def known_defect(self, arch: str, case: str, claim: str) -> KnownDefect | None:
-        """The defect of which CLAIM of CASE must fail on the kernel of ARCH."""
-        for defect in self._defects(arch):
+    def known_defect(self, flavour: Flavour, case: str, claim: str) -> KnownDefect | None:
+        """The defect of which CLAIM of CASE must fail on the kernel of FLAVOUR."""
+        for defect in self._defects(flavour):
             if case in defect.cases and defect.test in (None, claim) and not defect.spreads:
                 return defect
         return None
 
-    def spread_defect(self, arch: str, explanation: str) -> KnownDefect | None:
+    def spread_defect(self, flavour: Flavour, explanation: str) -> KnownDefect | None:
         """The defect that shows itself in EXPLANATION, in a case that need not fail of it."""
-        for defect in self._defects(arch):
+        for defect in self._defects(flavour):
             if defect.spreads and defect.shows_in(explanation):
                 return defect
         return None
 
-    def _defects(self, arch: str) -> tuple[KnownDefect, ...]:
-        kernel = self.kernel(arch)
+    def _defects(self, flavour: Flavour) -> tuple[KnownDefect, ...]:
+        kernel = self.kernel(flavour)
         manifest, level = self._expectations(kernel)
         base = ".".join(kernel.version.split(".")[:2])
         known = manifest.known_defects if manifest else ()
-        return tuple(defect for defect in known if defect.holds(level, base, arch, kernel.config))
+        return tuple(defect for defect in known if defect.holds(level, base, kernel.arch, kernel.config))
 
     def _expectations(self, kernel: Kernel) -> tuple[Manifest | None, int]:
         """Whose known defects apply to KERNEL, and how many of its patches count as applied.
@@ -317,25 +318,27 @@ class Gate:
 
     def attach(self, target: Target) -> int:
         """Boot TARGET on this process's terminal, the test modules in /modules; returns QEMU's exit status."""
-        modules = {f"modules/{made.path.name}": made.path.read_bytes() for made in self._modules[target.arch].values()}
+        modules = {
+            f"modules/{made.path.name}": made.path.read_bytes() for made in self._modules[target.flavour].values()
+        }
         what = self._boot_of(target)
         with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
             initramfs = image.with_files(what.initramfs, modules, Path(folder) / "initramfs")
             return machine.attach(replace(what, initramfs=initramfs), Path(folder) / "guest")
 
     def _boot_of(self, target: Target) -> Boot:
-        kernel, spec = self.kernel(target.arch), topology.find(target.arch, target.machine)
+        kernel, spec = self.kernel(target.flavour), topology.find(target.arch, target.machine)
         if target.arch not in self._initramfs:
             path = self._scratch / f"initramfs-{target.arch}"
             self._initramfs[target.arch] = image.with_key(self._images[target.arch], self._the_key.public, path)
         initramfs = self._initramfs[target.arch]
         accel = accelerator.choose(kernel, spec, initramfs, self.options.accel, self.cache)
-        self._accels[target.arch] = accel
+        self._accels[target.flavour] = accel
         return Boot(kernel, spec, initramfs, accel, self.options.append)
 
     def _identity(self, guest: Guest, target: Target) -> list[tuple[str, str, str]]:
         """What must be true of the kernel that answered: it is the one just built (promise 3)."""
-        kernel = self.kernel(target.arch)
+        kernel = self.kernel(target.flavour)
         return [("release", kernel.release, guest.release()), ("build id", kernel.build_id, guest.build_id())]
 
     @property
@@ -344,7 +347,7 @@ class Gate:
         return self._key
 
     def _boot_now(self, target: Target) -> Booted:
-        folder = Path(tempfile.mkdtemp(prefix=f"{target}-", dir=self._scratch))
+        folder = Path(tempfile.mkdtemp(prefix=f"{target.arch}-{target.machine}-", dir=self._scratch))
         what = self._boot_of(target)
         with machine.boot(what, folder / "boot") as running:
             with connect(running, self._the_key) as guest:
@@ -385,7 +388,7 @@ class Gate:
         return steadied(lambda: self._run_suite_once(target, suite, cases))
 
     def _run_suite_once(self, target: Target, suite: Suite, cases: str) -> Evidence:
-        path = self._modules[target.arch][suite.module].path
+        path = self._modules[target.flavour][suite.module].path
         with self.guest(target) as guest:
 
             def work() -> Result:
@@ -404,12 +407,12 @@ class Gate:
 
     def _death_once(self, target: Target, trigger: Case, condition: str) -> Verdict:
         with self.guest(target) as guest:
-            guest.insmod(self._modules[target.arch][CRASH_MODULE].path)
+            guest.insmod(self._modules[target.flavour][CRASH_MODULE].path)
             control = self._pull(target, guest, trigger, "control")
             if reasons := verdict.judge_survival(control, f"{CRASH_MODULE}: {trigger.name} control survived"):
                 return verdict.conclude([f"control: {reason}" for reason in reasons], control)
             deadly = self._pull(target, guest, trigger, "trigger")
-        if self._has_assertions(self.kernel(target.arch)):
+        if self._has_assertions(self.kernel(target.flavour)):
             reasons = verdict.judge_death(deadly, condition, PAGE_REF_H, f"kg_trigger_{trigger.name}")
         else:
             reasons = verdict.judge_survival(deadly, f"{CRASH_MODULE}: {trigger.name} trigger survived")
@@ -449,14 +452,14 @@ class Gate:
         folder = self.options.results / re.sub(r"[^\w.=-]+", "_", item)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        kernel, evidence = self.kernel(target.arch), judged.evidence
+        kernel, evidence = self.kernel(target.flavour), judged.evidence
         reasons = decode.addresses(judged.explain(), kernel.vmlinux, kernel.arch)
         (folder / "verdict.txt").write_text(f"{self.headline()}\n{item}\n{reasons}\n")
         (folder / "console.log").write_text(evidence.console)
         (folder / "dmesg.log").write_text("".join(f"[{r.seconds:12.6f}] {r.text}\n" for r in evidence.records))
         for number, splat in enumerate(judged.splats):
             lines = decode.decode(
-                splat.lines, kernel.vmlinux, kernel.source_dir, kernel.arch, self._module_folder(target.arch)
+                splat.lines, kernel.vmlinux, kernel.source_dir, kernel.arch, self._module_folder(target.flavour)
             )
             (folder / f"splat-{number}.txt").write_text("\n".join(lines) + "\n")
         shutil.copyfile(kernel.config_file, folder / "config")
@@ -464,8 +467,8 @@ class Gate:
         _write_script(folder / "replay.sh", self._replay(item, target))
         return folder
 
-    def _module_folder(self, arch: str) -> Path:
-        return self._modules[arch][CRASH_MODULE].path.parent
+    def _module_folder(self, flavour: Flavour) -> Path:
+        return self._modules[flavour][CRASH_MODULE].path.parent
 
     def _by_hand(self, target: Target) -> str:
         """The guest without the gate: its console on the terminal, its memory in files of the folder."""
@@ -475,7 +478,8 @@ class Gate:
 
     def _replay(self, item: str, target: Target) -> str:
         options = self.options
-        words = [f"--arch={target.arch}", f"--machine={target.machine}", f"--config={options.config}"]
+        words = [f"--arch={target.arch}", f"--machine={target.machine}"]
+        words += [] if options.kernel_builds else [f"--config={target.config}"]
         words += [f"--cache={self.cache.root}", f"--accel={options.accel}"]
         words += [f"--kernel-build={folder.absolute()}" for folder in options.kernel_builds]
         values = {"base": options.base, "series": options.series, "upto": options.upto, "append": options.append}

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kernelgate import kconfig_tree
 from kernelgate.errors import UserError, unknown
 from kernelgate.kconfig_tree import Entry
-from kernelgate.selection import ARCHES
+from kernelgate.selection import ARCHES, Configuration
 
 SRCARCH = {"x86_64": "x86", "arm64": "arm64"}
 """The folder of an architecture under arch/."""
@@ -75,27 +75,65 @@ class Lost:
         return f"{self.option} became {self.found}: {self.reason}"
 
 
-def configurations(root: Path) -> dict[str, tuple[str, ...]]:
-    """The fragments of each named configuration; ROOT is the folder kconfigs/."""
+def configurations(root: Path) -> dict[str, Configuration]:
+    """The named configurations; ROOT is the folder kconfigs/."""
     data = tomllib.loads((root / "configurations.toml").read_text(encoding="utf-8"))
-    return {name: (*data["common"], *entry["fragments"]) for name, entry in data["configurations"].items()}
+    return {name: _configuration(name, entry, data["common"]) for name, entry in data["configurations"].items()}
+
+
+def _configuration(name: str, entry: Mapping[str, Sequence[str]], common: Sequence[str]) -> Configuration:
+    without = entry.get("without", ())
+    return Configuration(
+        name,
+        (*(fragment for fragment in common if fragment not in without), *entry["fragments"]),
+        tuple(word for word in without if word not in common),
+        tuple(entry.get("arches", ARCHES)),
+        tuple(entry.get("machines", ())),
+    )
+
+
+def configuration(name: str, root: Path) -> Configuration:
+    """The configuration NAME, or what several of them and fragments, joined by "+", make together."""
+    known = configurations(root)
+    parts = [known.get(part, Configuration(part, (part,))) for part in name.split("+")]
+    return Configuration(
+        name,
+        tuple(fragment for part in parts for fragment in part.fragments),
+        tuple(option for part in parts for option in part.left_out),
+        tuple(arch for arch in ARCHES if all(arch in part.arches for part in parts)),
+        next((part.machines for part in parts if part.machines), ()),
+    )
+
+
+def fragment_names(root: Path) -> set[str]:
+    """The names of the fragments of ROOT."""
+    return {path.name.split(".")[0] for path in root.glob("*.config")}
 
 
 def compose(names: Sequence[str], arch: str, root: Path) -> Fragments:
     """The requests of NAMES for ARCH: configurations or fragments of ROOT, or paths of fragments.
 
-    Raises UserError for an unknown name or architecture, for a line that is no option,
-    and for two fragments that contradict each other.
+    Raises UserError for an unknown name or architecture, for a configuration that ARCH cannot
+    have, for a line that is no option, and for two fragments that contradict each other.
     """
     if arch not in ARCHES:
         raise unknown("architecture", arch, ARCHES)
     known = configurations(root)
     chosen: dict[str, Option] = {}
-    for fragment in dict.fromkeys(part for name in names for part in known.get(name, (name,))):
-        for path in _files(fragment, arch, root, known):
-            for option in _parse(path, root):
-                _agree(chosen.setdefault(option.name, option), option)
+    for name in names:
+        config = known.get(name, Configuration(name, (name,)))
+        if arch not in config.arches:
+            raise UserError(f"configuration '{name}' is for {', '.join(config.arches)}: add --arch {config.arches[0]}")
+        for option in _requests(config, arch, root, known):
+            _agree(chosen.setdefault(option.name, option), option)
     return Fragments(tuple(names), arch, tuple(chosen.values()))
+
+
+def _requests(config: Configuration, arch: str, root: Path, known: Iterable[str]) -> Iterator[Option]:
+    """All that CONFIG's fragments ask for, but for what it leaves out."""
+    for fragment in config.fragments:
+        for path in _files(fragment, arch, root, known):
+            yield from (option for option in _parse(path, root) if option.name not in config.left_out)
 
 
 def lost(fragments: Fragments, final_config: str, tree: Path) -> tuple[Lost, ...]:
@@ -138,15 +176,14 @@ def _line(option: Option) -> str:
     return f"# CONFIG_{option.name} is not set" if option.value == "n" else f"CONFIG_{option.name}={option.value}"
 
 
-def _files(name: str, arch: str, root: Path, known: Mapping[str, object]) -> list[Path]:
+def _files(name: str, arch: str, root: Path, known: Iterable[str]) -> list[Path]:
     if "/" in name or name.endswith(".config"):
         if not Path(name).is_file():
             raise UserError(f"{name}: no such fragment: name a file, or one of kconfigs/ without .config")
         return [Path(name)]
     files = [path for path in (root / f"{name}.config", root / f"{name}.{arch}.config") if path.is_file()]
     if not files:
-        fragments = {path.name.split(".")[0] for path in root.glob("*.config")}
-        raise unknown("configuration or fragment", name, fragments | set(known))
+        raise unknown("configuration or fragment", name, fragment_names(root) | set(known))
     return files
 
 

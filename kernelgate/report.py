@@ -97,7 +97,8 @@ def _table(rows: Sequence[Row]) -> Table:
     kernels = {row.target: row.kernel for row in rows if row.kernel}
     for target in dict.fromkeys(row.target for row in rows):
         counts = Counter(row.outcome for row in rows if row.target == target)
-        table.add_row(kernels.get(target, target.arch), target.machine, *(str(counts[name] or "-") for name in columns))
+        kernel = kernels.get(target, str(target.flavour))
+        table.add_row(kernel, target.machine, *(str(counts[name] or "-") for name in columns))
     return table
 
 

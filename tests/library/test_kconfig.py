@@ -7,7 +7,7 @@ import pytest
 
 from kernelgate import kconfig, kconfig_tree
 from kernelgate.errors import UserError
-from kernelgate.kconfig import Fragments, Option, compose, configurations, lost, verify
+from kernelgate.kconfig import Fragments, Option, compose, configuration, configurations, lost, verify
 from kernelgate.selection import ARCHES
 
 KCONFIGS = Path(__file__).parents[2] / "kconfigs"
@@ -112,6 +112,38 @@ def test_a_configuration_is_its_fragments_and_those_of_the_architecture(root: Pa
     assert "OF" not in {option.name for option in compose(["main"], "x86_64", root).options}
 
 
+@pytest.fixture
+def variants(root: Path) -> Path:
+    """ROOT with a configuration that leaves a fragment and an option out and is for one architecture."""
+    with (root / "configurations.toml").open("a") as file:
+        file.write('[configurations.bare]\nsummary = "-"\nfragments = ["extra"]\nwithout = ["base", "PLAIN"]\n')
+        file.write('arches = ["x86_64"]\nmachines = ["up"]\n')
+    (root / "extra.config").write_text("CONFIG_TINY=y\nCONFIG_PLAIN=y\n")
+    return root
+
+
+def test_a_configuration_may_leave_out_what_others_have_in_common(variants: Path) -> None:
+    assert compose(["bare"], "x86_64", variants).text == "CONFIG_TINY=y\n"
+    found = configurations(variants)["bare"]
+    assert (found.arches, found.machines) == (("x86_64",), ("up",))
+
+
+def test_what_one_configuration_leaves_out_another_still_brings(variants: Path) -> None:
+    names = {option.name for option in compose(["bare", "more"], "x86_64", variants).options}
+    assert names == {"TINY", "BUDDY", "PLAIN"}
+
+
+def test_a_configuration_of_another_architecture_is_refused(variants: Path) -> None:
+    with pytest.raises(UserError, match="configuration 'bare' is for x86_64: add --arch x86_64"):
+        compose(["bare"], "arm64", variants)
+
+
+def test_configurations_put_together_run_where_all_of_them_do(variants: Path) -> None:
+    found = configuration("main+bare+more", variants)
+    assert (found.name, found.arches, found.machines) == ("main+bare+more", ("x86_64",), ("up",))
+    assert configuration("main+more", variants).arches == ARCHES
+
+
 def test_text_is_what_a_config_file_takes(root: Path) -> None:
     assert compose(["base"], "x86_64", root).text == "CONFIG_SMP=y\nCONFIG_NR_CPUS=16\n# CONFIG_VT is not set\n"
 
@@ -176,7 +208,7 @@ def test_every_configuration_of_the_project_composes(name: str, arch: str) -> No
 
 
 def test_every_fragment_of_the_project_is_used_and_has_its_licence() -> None:
-    named = {fragment for fragments in configurations(KCONFIGS).values() for fragment in fragments}
+    named = {fragment for config in configurations(KCONFIGS).values() for fragment in config.fragments}
     assert {path.name.split(".")[0] for path in KCONFIGS.glob("*.config")} == named
     for path in KCONFIGS.glob("*.config"):
         assert path.read_text().startswith("# SPDX-License-Identifier: GPL-2.0-only\n")
