@@ -24,6 +24,7 @@ from kernelgate import (
     accelerator,
     build,
     decode,
+    devicetree,
     dmesg,
     image,
     machine,
@@ -474,7 +475,8 @@ class Gate:
         """The guest without the gate: its console on the terminal, its memory in files of the folder."""
         boot = replace(self._boot_of(target), initramfs=self._images[target.arch])
         argv = topology.qemu_argv(boot, Path("memory"), shared=True)
-        return f"mkdir -p memory && exec {shlex.join([*argv, '-serial', 'mon:stdio'])}"
+        tree = devicetree.script(boot, Path("memory"))
+        return f"mkdir -p memory && {tree}exec {shlex.join([*argv, '-serial', 'mon:stdio'])}"
 
     def _replay(self, item: str, target: Target) -> str:
         options = self.options

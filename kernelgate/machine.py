@@ -28,7 +28,7 @@ from pexpect.spawnbase import SpawnBase
 from qemu.qmp import QMPError
 from qemu.qmp.legacy import QEMUMonitorProtocol
 
-from kernelgate import command
+from kernelgate import command, devicetree
 from kernelgate.errors import EmulatorFault, GuestDied, GuestHung, InfrastructureError, UserError
 from kernelgate.topology import Boot, escaped, memory_files, qemu_argv
 
@@ -215,7 +215,7 @@ class Machine:
         self._await_migration(folder)
         self._command("quit")
         self._process.wait(QMP_SECONDS)
-        for name in memory_files(self.boot.spec):
+        for name in memory_files(self.boot):
             (self.workdir / name).rename(folder / name)
         return Snapshot(self.boot, folder)
 
@@ -306,6 +306,8 @@ def boot(what: Boot, workdir: Path) -> Iterator[Machine]:
     Raises GuestDied or GuestHung when the kernel does not come up, UserError for one
     that has no network, and InfrastructureError when it is QEMU that fails.
     """
+    workdir.mkdir(parents=True, exist_ok=True)
+    devicetree.make(what, workdir)
     with _qemu(what, workdir, workdir, "-S") as machine:
         machine._command("cont")  # not before we listen: a guest may die at once
         _await_ready(machine)
@@ -430,6 +432,7 @@ def attach(what: Boot, workdir: Path) -> int:
     Ctrl-A x ends it, Ctrl-A c changes between the console and QEMU's monitor.
     """
     workdir.mkdir(parents=True, exist_ok=True)
+    devicetree.make(what, workdir)
     shell = replace(what, append=f"{what.append} {SHELL}")
     console = "stdio,id=console,mux=on,signal=off"
     argv = [*qemu_argv(shell, workdir, shared=True), "-chardev", console, "-serial", "chardev:console"]

@@ -28,9 +28,21 @@ PARAMETERS = (
 )
 
 
+DEVICE_TREE = "devicetree"
+"""The file, beside the memory files, with the device tree of a machine that needs one of its own (devicetree.py)."""
+
+SLOTS = 2
+"""How many memory modules can be plugged into a machine that has room for any."""
+
+
 @dataclass(frozen=True)
 class Platform:
-    """What all machines of one architecture share."""
+    """What all machines of one architecture share.
+
+    ram is where its memory begins (hw/i386/pc.c, hw/arm/virt.c); persistent is how the
+    kernel is told to leave SIZE MiB at START alone, which end its memory, for use as
+    persistent memory; described says that it then finds them in the device tree only.
+    """
 
     qemu: str
     package: str
@@ -38,6 +50,9 @@ class Platform:
     cpu: str
     console: str
     parameters: tuple[str, ...]
+    ram: int
+    persistent: str
+    described: bool = False
     options: tuple[str, ...] = ()
 
 
@@ -54,6 +69,8 @@ PLATFORMS: Mapping[str, Platform] = MappingProxyType(
                 "tsc=reliable",  # one TSC for all CPUs, emulated or not: no watchdog has to find out
                 "lpj=5000000",  # not measured anew for each CPU; delays go by the TSC
             ),
+            ram=0,
+            persistent="memmap={size}M!{start:#x}",  # Documentation/admin-guide/kernel-parameters.txt
             # It starts a PVH kernel as SeaBIOS does, a tenth of a second earlier.
             options=("-bios", "qboot.rom"),
         ),
@@ -64,6 +81,9 @@ PLATFORMS: Mapping[str, Platform] = MappingProxyType(
             cpu="cortex-a72",
             console="ttyAMA0",
             parameters=("earlycon=pl011,0x9000000",),
+            ram=1 << 30,
+            persistent="mem={rest}M",
+            described=True,
         ),
     }
 )
@@ -97,6 +117,8 @@ class MachineSpec:
     cpu is the model where the machine is about one (it can then only be emulated);
     without, it is the architecture's. extra are more QEMU options, parameters more
     words of the kernel's command line; signs are what both must lead to in the guest.
+    persistent is how many MiB at the end of the memory are persistent memory to the kernel;
+    room is how much memory may be added to the machine while it runs, in MiB.
     """
 
     name: str
@@ -106,6 +128,8 @@ class MachineSpec:
     extra: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
     signs: tuple[Sign, ...] = ()
+    persistent: int = 0
+    room: int = 0
 
     @property
     def cpus(self) -> int:
@@ -138,6 +162,19 @@ GIGANTIC = ("hugepagesz=1G", "hugepages=1")
 
 CMA_SIGN = Sign("contiguous memory area", "/proc/meminfo", r"^CmaTotal:\s+(.*)$", "65536 kB")
 
+PMEM_SIGNS = (
+    Sign("sectors of persistent memory", "/sys/block/pmem0/size", r"\d+", "262144"),  # of 512 bytes: 128 MiB
+    Sign("direct access to persistent memory", "/sys/block/pmem0/queue/dax", r"\d+", "1"),
+)
+
+VIRTIO_MEM = (
+    "-object",
+    "memory-backend-ram,id=plugged,size=256M",
+    "-device",
+    "virtio-mem-pci,id=plug,memdev=plugged,node=0,requested-size=192M",
+)
+"""A device of which three quarters are plugged: one and a half of the kernel's memory blocks, of 128 MiB."""
+
 SPECS = (
     MachineSpec("smp2", (Node(2, 512),)),
     MachineSpec("smp4-numa2", (Node(2, 256), Node(2, 256))),
@@ -153,6 +190,16 @@ SPECS = (
     ),
     MachineSpec("hugepages-1g", (Node(2, 2304),), ("arm64",), parameters=GIGANTIC, signs=(_pool(1048576, 1),)),
     MachineSpec("cma", (Node(2, 512),), parameters=("cma=64M",), signs=(CMA_SIGN,)),
+    MachineSpec("nvdimm", (Node(2, 512),), signs=PMEM_SIGNS, persistent=128),
+    MachineSpec(
+        "virtio-mem",
+        (Node(2, 512),),
+        extra=VIRTIO_MEM,
+        parameters=("memhp_default_state=online_movable",),
+        signs=(Sign("memory of virtio-mem", "/proc/iomem", r"System RAM \((virtio_mem)\)", "virtio_mem"),),
+        room=256,
+    ),
+    MachineSpec("hotplug", (Node(2, 512),), ("x86_64",), room=256),
 )
 """Every machine. lse and llsc are the two kinds of arm64 atomics: instructions of their
 own (ARMv8.1), and pairs of exclusive loads and stores, which a Cortex-A72 is left with."""
@@ -200,8 +247,24 @@ class Boot:
     @property
     def parameters(self) -> str:
         """The kernel's command line."""
-        own = (f"console={self.platform.console}", *self.platform.parameters, *PARAMETERS)
+        own = [f"console={self.platform.console}", *self.platform.parameters, *PARAMETERS]
+        if self.spec.persistent:
+            start, size = self.persistent
+            own.append(
+                self.platform.persistent.format(start=start, size=size >> 20, rest=self.spec.memory - (size >> 20))
+            )
         return " ".join([*own, *self.spec.parameters, *self.append.split()])
+
+    @property
+    def persistent(self) -> tuple[int, int]:
+        """Where the persistent memory begins and how long it is, in bytes."""
+        before = self.spec.memory - self.spec.persistent
+        return self.platform.ram + (before << 20), self.spec.persistent << 20
+
+    @property
+    def described(self) -> bool:
+        """Whether the machine needs a device tree of its own: see devicetree.py."""
+        return bool(self.spec.persistent) and self.platform.described
 
 
 def qemu_argv(boot: Boot, memory: Path, shared: bool, in_turn: bool = False) -> list[str]:
@@ -225,17 +288,23 @@ def qemu_argv(boot: Boot, memory: Path, shared: bool, in_turn: bool = False) -> 
         "-machine", common.machine,
         "-cpu", cpu,
         "-smp", f"{boot.spec.cpus},sockets={boot.spec.sockets}",
-        "-m", f"{boot.spec.memory}M",
+        "-m", _memory(boot.spec),
         *_numa(boot.spec, memory, shared),
         "-kernel", str(boot.kernel.image),
         "-initrd", str(boot.initramfs),
         "-append", boot.parameters,
         "-netdev", "user,id=net,ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:0-:22",
         "-device", "virtio-net-pci,netdev=net,romfile=",
+        *(["-dtb", str(memory / DEVICE_TREE)] if boot.described else []),
         *common.options,
         *boot.spec.extra,
     ]
     # fmt: on
+
+
+def _memory(spec: MachineSpec) -> str:
+    room = f",slots={SLOTS},maxmem={spec.memory + spec.room}M" if spec.room else ""
+    return f"{spec.memory}M{room}"
 
 
 def _numa(spec: MachineSpec, memory: Path, shared: bool) -> list[str]:
@@ -260,6 +329,7 @@ def escaped(path: Path) -> str:
     return str(path).replace(",", ",,")
 
 
-def memory_files(spec: MachineSpec) -> list[str]:
-    """The names of SPEC's memory files in their folder."""
-    return [f"memory{number}" for number, node in enumerate(spec.nodes) if node.memory]
+def memory_files(boot: Boot) -> list[str]:
+    """The files of BOOT in its memory folder. Memory that is no node's is part of the state of QEMU instead."""
+    tree = [DEVICE_TREE] if boot.described else []
+    return tree + [f"memory{number}" for number, node in enumerate(boot.spec.nodes) if node.memory]

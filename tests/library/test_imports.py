@@ -19,6 +19,7 @@ LAYERS = [
     {"source", "kconfig"},
     {"series"},
     {"build", "image", "topology"},
+    {"devicetree"},
     {"machine"},
     {"accelerator", "guest"},
     {"verdict"},

@@ -35,8 +35,8 @@ def backend(node: int, mebibytes: int, share: str = "off") -> str:
 
 
 def test_the_machines_of_each_architecture() -> None:
-    common = {"smp2", "smp4-numa2", "numa-memoryless", "hugepages", "hugepages-1g", "cma"}
-    assert set(specs("x86_64")) == common
+    common = {"smp2", "smp4-numa2", "numa-memoryless", "hugepages", "hugepages-1g", "cma", "nvdimm", "virtio-mem"}
+    assert set(specs("x86_64")) == common | {"hotplug"}
     assert set(specs("arm64")) == common | {"lse", "llsc"}
 
 
@@ -71,7 +71,7 @@ def test_node_without_memory_and_node_without_cpus() -> None:
         "node,nodeid=1,cpus=2-3",
         "node,nodeid=2,memdev=node2",
     ]
-    assert memory_files(find("x86_64", "numa-memoryless")) == ["memory0", "memory2"]
+    assert memory_files(boot_of("x86_64", "numa-memoryless")) == ["memory0", "memory2"]
 
 
 def test_two_nodes_alike() -> None:
@@ -119,6 +119,20 @@ def test_early_console_and_console_are_the_same_port() -> None:
 
 def test_what_the_user_appends_comes_last() -> None:
     assert boot_of("x86_64", "smp2", append="panic=5  quiet ").parameters.endswith(" panic=5 quiet")
+
+
+def test_persistent_memory_is_left_alone_by_the_kernel() -> None:
+    """512 MiB, of which the last 128 are persistent: 128 MiB from 384 MiB on (0x18000000)."""
+    assert "memmap=128M!0x18000000" in boot_of("x86_64", "nvdimm").parameters.split()
+    assert values(argv("x86_64", "nvdimm"), "-m") == ["512M"]
+    assert "memmap" not in boot_of("x86_64", "smp2").parameters
+
+
+def test_room_for_memory_to_come() -> None:
+    assert values(argv("x86_64", "hotplug"), "-m") == ["512M,slots=2,maxmem=768M"]
+    assert values(argv("arm64", "virtio-mem"), "-m") == ["512M,slots=2,maxmem=768M"]
+    assert "memory-backend-ram,id=plugged,size=256M" in values(argv("arm64", "virtio-mem"), "-object")
+    assert memory_files(boot_of("arm64", "virtio-mem")) == ["memory0"]
 
 
 def test_comma_in_a_folder_is_doubled() -> None:
