@@ -30,7 +30,7 @@ from qemu.qmp.legacy import QEMUMonitorProtocol
 
 from kernelgate import command, devicetree
 from kernelgate.errors import EmulatorFault, GuestDied, GuestHung, InfrastructureError, UserError
-from kernelgate.topology import Boot, escaped, memory_files, qemu_argv
+from kernelgate.topology import VIRTIO_MEM_PATH, Boot, escaped, memory_files, qemu_argv
 
 READY = "kernelgate: guest ready"
 """What images/init says in the kernel's log when the ssh server has been started."""
@@ -201,6 +201,23 @@ class Machine:
             samples.append(program_counters(self._monitor("info registers -a")))
         names = sorted({name for sample in samples for name in sample})
         return [f"CPU {name}: " + ", ".join(sample.get(name, "?") for sample in samples) for name in names]
+
+    def plug_memory(self, mebibytes: int) -> None:
+        """Plug a memory module of so many MiB into a running machine that has room for it (MachineSpec.room).
+
+        Raises InfrastructureError where QEMU has no slot or no way to tell the guest.
+        """
+        self._command("object-add", **{"qom-type": "memory-backend-ram", "id": "module", "size": mebibytes << 20})
+        self._command("device_add", driver="pc-dimm", id="dimm", memdev="module")
+
+    def resize_memory(self, mebibytes: int) -> None:
+        """Ask the guest to have so many MiB of its virtio-mem device plugged; the guest does it in its own time."""
+        self._command("qom-set", path=VIRTIO_MEM_PATH, property="requested-size", value=mebibytes << 20)
+
+    def plugged_memory(self) -> int:
+        """How many MiB of its virtio-mem device the guest has plugged."""
+        size: Any = self._command("qom-get", path=VIRTIO_MEM_PATH, property="size")
+        return int(size) >> 20
 
     def snapshot(self, folder: Path) -> Snapshot:
         """Put this guest to rest in FOLDER (made here) and end QEMU.

@@ -175,6 +175,9 @@ VIRTIO_MEM = (
 )
 """A device of which three quarters are plugged: one and a half of the kernel's memory blocks, of 128 MiB."""
 
+VIRTIO_MEM_PATH = "/machine/peripheral/plug"
+"""Where QEMU's monitor finds that device."""
+
 SPECS = (
     MachineSpec("smp2", (Node(2, 512),)),
     MachineSpec("smp4-numa2", (Node(2, 256), Node(2, 256))),

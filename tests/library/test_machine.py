@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from bare_guest import bare_boot, code, ready_boot
 from kernelgate import machine
 from kernelgate.errors import GuestDied, GuestHung, InfrastructureError, UserError
 from kernelgate.machine import DEATH, LOCKUP, NO_NETWORK, READY, boot, program_counters, restore
+from kernelgate.topology import VIRTIO_MEM_PATH, find
 
 __all__ = ["code"]
 
@@ -168,6 +170,25 @@ def test_paths_with_commas_and_spaces(code: bytes, tmp_path: Path) -> None:
         snapshot = guest.snapshot(odd / "snapshot")
     with restore(snapshot, odd / "one") as guest:
         assert guest.alive
+
+
+def test_virtio_mem_is_asked_for_another_size(code: bytes, tmp_path: Path) -> None:
+    """The bare guest has no driver: nothing is ever plugged, but a restored QEMU takes the request."""
+    what = replace(ready_boot(code, tmp_path), spec=find("arm64", "virtio-mem"))
+    with boot(what, tmp_path / "boot") as guest:
+        snapshot = guest.snapshot(tmp_path / "snapshot")
+    with restore(snapshot, tmp_path / "one") as guest:
+        asked = guest._command("qom-get", path=VIRTIO_MEM_PATH, property="requested-size")
+        assert asked == 192 << 20, "what the machine was started with"
+        guest.resize_memory(64)
+        assert guest._command("qom-get", path=VIRTIO_MEM_PATH, property="requested-size") == 64 << 20
+        assert guest.plugged_memory() == 0
+
+
+def test_memory_module_without_a_slot_is_an_infrastructure_error(code: bytes, tmp_path: Path) -> None:
+    with boot(ready_boot(code, tmp_path), tmp_path / "boot") as guest:
+        with pytest.raises(InfrastructureError, match="does not take 'device_add'"):
+            guest.plug_memory(128)
 
 
 PARENT = """
