@@ -3,6 +3,7 @@
 
 title = "mm: ..."
 variant = "frozen_bit"             # the rules that hold once all of it is applied
+assertions = "warn"                # what its own assertions do in the end: "bug" (the default), "warn" or "none"
 bases = ["7.2", "7.3"]             # it has a folder of patches for each; the first is the default
 authors = ["..."]                  # credit for the work that it carries
 
@@ -30,11 +31,14 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kernelgate.errors import UserError, unknown
-from kernelgate.variant import Variant
+from kernelgate.variant import Assertions, Variant
+
+E = TypeVar("E", bound=Enum)
 
 FILE = "series.toml"
 
@@ -87,6 +91,7 @@ class Manifest:
     authors: tuple[str, ...]
     posted: Posted | None
     known_defects: tuple[KnownDefect, ...]
+    assertions: Assertions = Assertions.BUG
 
 
 def read(path: Path) -> Manifest:
@@ -97,11 +102,12 @@ def read(path: Path) -> Manifest:
         raise UserError(f"{path}: {error}") from None
     manifest = Manifest(
         title=table.text("title"),
-        variant=_variant(table),
+        variant=_one_of(Variant, table, "variant"),
         bases=table.texts("bases"),
         authors=table.texts("authors", optional=True),
         posted=_posted(table),
         known_defects=tuple(_known_defect(entry) for entry in table.tables("known_defect")),
+        assertions=_one_of(Assertions, table, "assertions", Assertions.BUG),
     )
     table.done()
     if not manifest.bases:
@@ -109,12 +115,15 @@ def read(path: Path) -> Manifest:
     return manifest
 
 
-def _variant(table: _Table) -> Variant:
-    name = table.text("variant")
-    names = [variant.value for variant in Variant]
+def _one_of(kind: type[E], table: _Table, key: str, default: E | None = None) -> E:
+    """The member of KIND that KEY names; DEFAULT where there is one and no KEY."""
+    name = table.optional_text(key)
+    if name is None and default:
+        return default
+    names = [member.value for member in kind]
     if name not in names:
-        raise table.wrong("variant", str(unknown("variant", name, names)))
-    return Variant(name)
+        raise table.wrong(key, str(unknown(key, name, names)) if name else "is missing")
+    return kind(name)
 
 
 def _posted(table: _Table) -> Posted | None:

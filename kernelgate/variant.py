@@ -18,6 +18,11 @@ _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _FROZEN_BIT = re.compile(r"#[ \t]*define[ \t]+PAGEREF_FROZEN_BIT\b|\bPAGEREF_FROZEN_BIT\s*=[^=]")
 _ADD_UNLESS_FROZEN = re.compile(r"\bpage_ref_add_unless_frozen\s*\([^;{)]*\)\s*\{")
 
+_ASSERTED = r"(?:_PAGE|_FOLIO)?\s*\(\s*!?\s*__page_(?:is_frozen|count_\w+)\s*\("
+_BUG = re.compile(r"\bVM_BUG_ON" + _ASSERTED)
+_WARNING = re.compile(r"\bVM_WARN_ON(?:_ONCE)?" + _ASSERTED)
+"""The assertions of the series ask whether a page, or a count, is frozen or may change; none of the older ones does."""
+
 
 class Variant(Enum):
     """The rules of the tree.
@@ -31,6 +36,30 @@ class Variant(Enum):
     UNPATCHED = "unpatched"
     ASSERTS = "asserts"
     FROZEN_BIT = "frozen_bit"
+
+
+class Assertions(Enum):
+    """What include/linux/page_ref.h does, with DEBUG_VM, about an illegal change of a count.
+
+    NONE: nothing that the kernel did not do before the series. BUG: it ends the offender
+    (VM_BUG_ON_PAGE(), as posted in version 4). WARN: it warns, once a place, and goes on
+    (VM_WARN_ON_ONCE_PAGE(), as review has asked for).
+    """
+
+    NONE = "none"
+    BUG = "bug"
+    WARN = "warn"
+
+
+def assertions(tree: Path) -> Assertions:
+    """What the kernel tree at TREE asserts in page_ref.h.
+
+    Raises UserError when the header is not there.
+    """
+    text = _code(tree / HEADERS[0])
+    if _WARNING.search(text):
+        return Assertions.WARN
+    return Assertions.BUG if _BUG.search(text) else Assertions.NONE
 
 
 def detect(tree: Path) -> Variant:

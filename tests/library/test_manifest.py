@@ -8,13 +8,14 @@ import pytest
 
 from kernelgate.errors import UserError
 from kernelgate.manifest import KnownDefect, Manifest, Posted, read
-from kernelgate.variant import Variant
+from kernelgate.variant import Assertions, Variant
 
 SERIES = Path(__file__).parents[2] / "series"
 
 FULL = """
 title = "mm: a series"
 variant = "frozen_bit"
+assertions = "warn"
 bases = ["7.2", "7.3"]
 authors = ["A Person", "B Person"]
 
@@ -74,12 +75,13 @@ def test_all_keys(tmp_path: Path) -> None:
                 ("INV-01",), "D10", 1, "without the bit", re.compile("raw 0"), None, (), (), (), None, spreads=True
             ),
         ),
+        assertions=Assertions.WARN,
     )
 
 
 def test_the_least_that_is_needed(tmp_path: Path) -> None:
     manifest = read(written(tmp_path, 'title = "t"\nvariant = "asserts"\nbases = ["7.2"]\n'))
-    assert manifest == Manifest("t", Variant.ASSERTS, ("7.2",), (), None, ())
+    assert manifest == Manifest("t", Variant.ASSERTS, ("7.2",), (), None, (), Assertions.BUG)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,10 @@ def test_the_least_that_is_needed(tmp_path: Path) -> None:
         ('title = "mm: a series"', "title = 3", "title: must be a text in quotes"),
         pytest.param(
             '"frozen_bit"', '"frozen"', "variant: unknown variant 'frozen': did you mean frozen_bit", id="variant"
+        ),
+        ('variant = "frozen_bit"', "", "variant: is missing"),
+        pytest.param(
+            '"warn"', '"warning"', "assertions: unknown assertions 'warning': did you mean warn", id="assertions"
         ),
         ('bases = ["7.2", "7.3"]', "bases = []", "bases: must name at least one base"),
         ('bases = ["7.2", "7.3"]', 'bases = "7.2"', "bases: must be a list of texts"),
@@ -103,7 +109,7 @@ def test_the_least_that_is_needed(tmp_path: Path) -> None:
         ("mended_by", "mendedby", "known_defect 1: mendedby: is not a key of this file"),
         ("authors", "author", "author: is not a key of this file"),
         ("[[known_defect]]", "[known_defect]", "Cannot declare|Cannot overwrite"),
-        ("bases = [", "bases = ", "(at line 4"),
+        ("bases = [", "bases = ", "(at line 5"),
     ],
 )
 def test_a_mistake_names_file_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from kernelgate.errors import UserError
-from kernelgate.variant import Variant, detect
+from kernelgate.variant import Assertions, Variant, assertions, detect
 
 UNPATCHED = """
 static inline bool page_ref_add_unless_zero(struct page *page, int nr)
@@ -85,3 +85,25 @@ def test_a_mention_is_not_a_definition(tmp_path: Path, mention: str) -> None:
 def test_no_kernel_tree(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"page_ref\.h does not exist"):
         detect(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "form"),
+    [
+        ("VM_BUG_ON_PAGE(__page_is_frozen(page), page);", Assertions.BUG),
+        ("VM_BUG_ON_FOLIO(__page_count_is_frozen(ret + nr), folio);", Assertions.BUG),
+        ("VM_BUG_ON(__page_count_is_frozen(ret + nr));", Assertions.BUG),
+        ("VM_WARN_ON_ONCE_PAGE(!__page_count_may_sub(ret + 1, 1), page);", Assertions.WARN),
+        ("VM_WARN_ON_ONCE_FOLIO(\n\t__page_is_frozen(page), page);", Assertions.WARN),
+        ("VM_BUG_ON_PAGE(page_count(page) != 0, page);\nVM_BUG_ON(count == 0);", Assertions.NONE),
+        ("/* VM_BUG_ON_PAGE(__page_is_frozen(page), page); */", Assertions.NONE),
+        ("return __page_is_frozen(page);", Assertions.NONE),
+    ],
+)
+def test_what_a_header_asserts(tmp_path: Path, line: str, form: Assertions) -> None:
+    assert assertions(tree(tmp_path, f"{ASSERTS}{line}\n")) is form
+
+
+def test_assertions_of_no_kernel_tree(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist: name the top folder of a kernel tree"):
+        assertions(tmp_path)
