@@ -82,26 +82,24 @@ def configurations(root: Path) -> dict[str, Configuration]:
 
 
 def _configuration(name: str, entry: Mapping[str, Sequence[str]], common: Sequence[str]) -> Configuration:
-    without = entry.get("without", ())
     return Configuration(
         name,
-        (*(fragment for fragment in common if fragment not in without), *entry["fragments"]),
-        tuple(word for word in without if word not in common),
+        tuple(common),
+        tuple(entry.get("without", ())),
+        tuple(entry["fragments"]),
         tuple(entry.get("arches", ARCHES)),
         tuple(entry.get("machines", ())),
     )
 
 
 def configuration(name: str, root: Path) -> Configuration:
-    """The configuration NAME, or what several of them and fragments, joined by "+", make together."""
+    """Where the configuration NAME can run, or what several of them and fragments, joined by "+", make together."""
     known = configurations(root)
-    parts = [known.get(part, Configuration(part, (part,))) for part in name.split("+")]
+    parts = [known.get(part, Configuration(part)) for part in name.split("+")]
     return Configuration(
         name,
-        tuple(fragment for part in parts for fragment in part.fragments),
-        tuple(option for part in parts for option in part.left_out),
-        tuple(arch for arch in ARCHES if all(arch in part.arches for part in parts)),
-        next((part.machines for part in parts if part.machines), ()),
+        arches=tuple(arch for arch in ARCHES if all(arch in part.arches for part in parts)),
+        machines=next((part.machines for part in parts if part.machines), ()),
     )
 
 
@@ -121,7 +119,7 @@ def compose(names: Sequence[str], arch: str, root: Path) -> Fragments:
     known = configurations(root)
     chosen: dict[str, Option] = {}
     for name in names:
-        config = known.get(name, Configuration(name, (name,)))
+        config = known.get(name, Configuration(name, fragments=(name,)))
         if arch not in config.arches:
             raise UserError(f"configuration '{name}' is for {', '.join(config.arches)}: add --arch {config.arches[0]}")
         for option in _requests(config, arch, root, known):
@@ -130,10 +128,11 @@ def compose(names: Sequence[str], arch: str, root: Path) -> Fragments:
 
 
 def _requests(config: Configuration, arch: str, root: Path, known: Iterable[str]) -> Iterator[Option]:
-    """All that CONFIG's fragments ask for, but for what it leaves out."""
-    for fragment in config.fragments:
+    """All that CONFIG's fragments ask for, but for what it leaves out of those that it has in common with others."""
+    for fragment in (*config.common, *config.fragments):
+        left_out = config.left_out if fragment in config.common else ()
         for path in _files(fragment, arch, root, known):
-            yield from (option for option in _parse(path, root) if option.name not in config.left_out)
+            yield from (option for option in _parse(path, root) if option.name not in left_out)
 
 
 def lost(fragments: Fragments, final_config: str, tree: Path) -> tuple[Lost, ...]:

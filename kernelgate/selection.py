@@ -53,17 +53,23 @@ class Target:
         return f"{self.arch}-{self.machine}" + (f"-{self.config}" if self.config != DEFAULT_CONFIG else "")
 
 
+SOURCES = Target("sources", "tree")
+"""What a test runs on that reads the patched tree and needs no kernel."""
+
+
 @dataclass(frozen=True)
 class Configuration:
-    """A kernel configuration by its name: the fragments it consists of, and where it can run.
+    """A kernel configuration by its name: what it consists of, and where it can run.
 
-    left_out are fragments and options that it does without although all others have them; arches
-    those that can be built so; machines those it boots on, none for all.
+    common are the fragments that it shares with all others, but for the options left_out;
+    fragments its own; arches those that can be built so; machines those it boots on, none
+    for all.
     """
 
     name: str
-    fragments: tuple[str, ...] = ()
+    common: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    fragments: tuple[str, ...] = ()
     arches: tuple[str, ...] = ARCHES
     machines: tuple[str, ...] = ()
 

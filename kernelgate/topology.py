@@ -179,6 +179,7 @@ VIRTIO_MEM_PATH = "/machine/peripheral/plug"
 """Where QEMU's monitor finds that device."""
 
 SPECS = (
+    MachineSpec("up", (Node(1, 512),)),
     MachineSpec("smp2", (Node(2, 512),)),
     MachineSpec("smp4-numa2", (Node(2, 256), Node(2, 256))),
     MachineSpec("numa-memoryless", (Node(2, 256), Node(2, 0), Node(0, 256))),

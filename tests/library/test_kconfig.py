@@ -8,7 +8,7 @@ import pytest
 from kernelgate import kconfig, kconfig_tree
 from kernelgate.errors import UserError
 from kernelgate.kconfig import Fragments, Option, compose, configuration, configurations, lost, verify
-from kernelgate.selection import ARCHES
+from kernelgate.selection import ARCHES, Configuration
 
 KCONFIGS = Path(__file__).parents[2] / "kconfigs"
 
@@ -114,23 +114,25 @@ def test_a_configuration_is_its_fragments_and_those_of_the_architecture(root: Pa
 
 @pytest.fixture
 def variants(root: Path) -> Path:
-    """ROOT with a configuration that leaves a fragment and an option out and is for one architecture."""
+    """ROOT with a configuration that leaves options out and is for one architecture."""
     with (root / "configurations.toml").open("a") as file:
-        file.write('[configurations.bare]\nsummary = "-"\nfragments = ["extra"]\nwithout = ["base", "PLAIN"]\n')
+        file.write('[configurations.bare]\nsummary = "-"\nfragments = ["extra"]\nwithout = ["NR_CPUS", "SMP"]\n')
         file.write('arches = ["x86_64"]\nmachines = ["up"]\n')
-    (root / "extra.config").write_text("CONFIG_TINY=y\nCONFIG_PLAIN=y\n")
+    (root / "extra.config").write_text("CONFIG_TINY=y\n# CONFIG_SMP is not set\n")
     return root
 
 
 def test_a_configuration_may_leave_out_what_others_have_in_common(variants: Path) -> None:
-    assert compose(["bare"], "x86_64", variants).text == "CONFIG_TINY=y\n"
+    assert compose(["bare"], "x86_64", variants).text == (
+        "# CONFIG_VT is not set\nCONFIG_TINY=y\n# CONFIG_SMP is not set\n"
+    )
     found = configurations(variants)["bare"]
     assert (found.arches, found.machines) == (("x86_64",), ("up",))
 
 
-def test_what_one_configuration_leaves_out_another_still_brings(variants: Path) -> None:
-    names = {option.name for option in compose(["bare", "more"], "x86_64", variants).options}
-    assert names == {"TINY", "BUDDY", "PLAIN"}
+def test_what_one_configuration_leaves_out_another_still_asks_for(variants: Path) -> None:
+    with pytest.raises(UserError, match=r"contradict each other: CONFIG_SMP=n \(.*\) and CONFIG_SMP=y"):
+        compose(["bare", "main"], "x86_64", variants)
 
 
 def test_a_configuration_of_another_architecture_is_refused(variants: Path) -> None:
@@ -199,16 +201,27 @@ def test_a_line_that_is_no_option_is_refused(root: Path) -> None:
         compose(["more"], "x86_64", root)
 
 
-@pytest.mark.parametrize("arch", ARCHES)
-@pytest.mark.parametrize("name", sorted(configurations(KCONFIGS)))
+@pytest.mark.parametrize(
+    ("name", "arch"), [(config.name, arch) for config in configurations(KCONFIGS).values() for arch in config.arches]
+)
 def test_every_configuration_of_the_project_composes(name: str, arch: str) -> None:
     chosen = {option.name: option.value for option in compose([name], arch, KCONFIGS).options}
-    assert chosen["DEBUG_VM"] == {"debug_vm": "y", "production": "n"}[name]
-    assert chosen["KUNIT"] == chosen["NUMA"] == chosen["BUG"] == "y"
+    assert chosen["DEBUG_VM"] == ("n" if name == "production" else "y")
+    assert chosen["SMP"] == ("n" if name == "up" else "y")
+    assert chosen["KUNIT"] == chosen["BUG"] == "y"
+    told = {"kasan": "KASAN", "kcsan": "KCSAN", "lockdep": "PROVE_LOCKING", "up": "TINY_RCU"}
+    assert [config for config, option in told.items() if chosen.get(option) == "y"] == [name] * (name in told)
+
+
+@pytest.mark.parametrize("config", configurations(KCONFIGS).values(), ids=lambda config: config.name)
+def test_a_configuration_of_the_project_leaves_out_only_what_is_asked_for(config: Configuration) -> None:
+    asked = {option.name for option in compose(config.common, config.arches[0], KCONFIGS).options}
+    assert set(config.left_out) <= asked
 
 
 def test_every_fragment_of_the_project_is_used_and_has_its_licence() -> None:
-    named = {fragment for config in configurations(KCONFIGS).values() for fragment in config.fragments}
+    known = configurations(KCONFIGS).values()
+    named = {fragment for config in known for fragment in (*config.common, *config.fragments)}
     assert {path.name.split(".")[0] for path in KCONFIGS.glob("*.config")} == named
     for path in KCONFIGS.glob("*.config"):
         assert path.read_text().startswith("# SPDX-License-Identifier: GPL-2.0-only\n")
