@@ -12,6 +12,7 @@ killed, with it make is not run at all.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -62,6 +63,10 @@ fold the other, which MODULE_INFO() of 7.x asserts on: after such an error it wo
 is what arm64's cmpxchg.h gets for any value with bit 31."""
 
 
+SLOWNESS = {"KASAN": 2.0, "KCSAN": 3.0, "PROVE_LOCKING": 2.0}
+"""How many times longer than others a kernel with one of these options may take for anything."""
+
+
 @dataclass(frozen=True)
 class Kernel:
     """One built kernel.
@@ -84,6 +89,20 @@ class Kernel:
     version: str
     key: str
     warnings: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def options(self) -> Mapping[str, str]:
+        """Its .config, names without CONFIG_."""
+        return kconfig.parse_config(self.config_file.read_text(encoding="utf-8"))
+
+    def has(self, option: str) -> bool:
+        """Whether OPTION is built in."""
+        return self.options.get(option) == "y"
+
+    @property
+    def slowness(self) -> float:
+        """By how much to stretch deadlines for what its instrumentation costs."""
+        return max((factor for option, factor in SLOWNESS.items() if self.has(option)), default=1.0)
 
 
 @dataclass(frozen=True)

@@ -105,19 +105,32 @@ def steadied(work: Callable[[], T]) -> T:
         return work()
 
 
-def layout(guest: Guest, spec: MachineSpec) -> list[tuple[str, str, str]]:
-    """What SPEC asks for and what the guest's kernel found: CPUs, each node's CPUs and memory, the signs of devices."""
-    wanted = [("CPUs online", f"0-{spec.cpus - 1}", guest.read("/sys/devices/system/cpu/online").strip())]
+def layout(guest: Guest, spec: MachineSpec, numa: bool = True) -> list[tuple[str, str, str]]:
+    """What SPEC asks for and what the guest's kernel found: CPUs, each node's CPUs and memory, the signs of devices.
+
+    A kernel without NUMA shows no node; that is as asked for where there is but one.
+    """
+    wanted = [("CPUs online", _cpus(0, spec.cpus), _shown(guest, "/sys/devices/system/cpu/online"))]
     first = 0
-    for number, node in enumerate(spec.nodes):
+    for number, node in enumerate(spec.nodes if numa or len(spec.nodes) > 1 else ()):
         place = f"/sys/devices/system/node/node{number}"
-        cpus = f"{first}-{first + node.cpus - 1}" if node.cpus > 1 else str(first) if node.cpus else ""
-        wanted.append((f"CPUs of node {number}", cpus, guest.read(f"{place}/cpulist").strip()))
-        kilobytes = re.search(r"MemTotal:\s+(\d+)", guest.read(f"{place}/meminfo"))
+        wanted.append((f"CPUs of node {number}", _cpus(first, node.cpus), _shown(guest, f"{place}/cpulist")))
+        kilobytes = re.search(r"MemTotal:\s+(\d+)", _shown(guest, f"{place}/meminfo"))
         found = "some" if kilobytes and int(kilobytes[1]) else "none"
         wanted.append((f"memory of node {number}", "some" if node.memory else "none", found))
         first += node.cpus
     return wanted + [(sign.what, sign.value, _found(guest, sign)) for sign in spec.signs]
+
+
+def _cpus(first: int, count: int) -> str:
+    """COUNT CPUs from FIRST on, as sysfs lists them (bitmap_print_to_pagebuf())."""
+    return f"{first}-{first + count - 1}" if count > 1 else str(first) if count else ""
+
+
+def _shown(guest: Guest, path: str) -> str:
+    """What GUEST has in the file PATH; "no such file" where it has none."""
+    result = guest.run(["cat", path])
+    return "no such file" if result.status else result.stdout.strip()
 
 
 def _found(guest: Guest, sign: Sign) -> str:
@@ -359,7 +372,8 @@ class Gate:
                     console=running.console(),
                     taint_after=guest.taint(),
                 )
-                judgement = verdict.judge_boot(evidence, self._identity(guest, target) + layout(guest, what.spec))
+                wanted = self._identity(guest, target) + layout(guest, what.spec, what.kernel.has("NUMA"))
+                judgement = verdict.judge_boot(evidence, wanted)
             snapshot = running.snapshot(folder / "snapshot")
         return Booted(snapshot, evidence, judgement)
 
@@ -425,7 +439,7 @@ class Gate:
 
     @staticmethod
     def _has_assertions(kernel: Kernel) -> bool:
-        return kernel.variant is not Variant.UNPATCHED and "CONFIG_DEBUG_VM=y" in kernel.config_file.read_text().split()
+        return kernel.variant is not Variant.UNPATCHED and kernel.has("DEBUG_VM")
 
     def _observe(self, target: Target, guest: Guest, command: str, work: Callable[[], Result]) -> Evidence:
         """Do WORK in GUEST and collect what it leaves, death included."""

@@ -140,8 +140,8 @@ class Machine:
 
     @property
     def patience(self) -> float:
-        """By how much deadlines are to be stretched for this machine's accelerator."""
-        return PATIENCE[self.boot.accel]
+        """By how much deadlines are to be stretched for this machine's accelerator and its kernel's instrumentation."""
+        return PATIENCE[self.boot.accel] * self.boot.kernel.slowness
 
     def console(self) -> str:
         """All that the guest has printed on its console so far."""

@@ -19,6 +19,7 @@ class BareKernel:
     """What topology needs of a build.Kernel."""
 
     arch = "arm64"
+    slowness = 1.0
 
     def __init__(self, image: Path) -> None:
         self.image = image

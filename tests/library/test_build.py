@@ -239,6 +239,22 @@ def kernel(tree: PatchedTree, cache: Cache, kconfigs: Path) -> Kernel:
     return make(tree, cache, kconfigs)
 
 
+@pytest.mark.parametrize(
+    ("options", "slowness"),
+    [
+        ("CONFIG_SMP=y\n# CONFIG_KASAN is not set\n", 1.0),
+        ("CONFIG_KASAN=y\n", building.SLOWNESS["KASAN"]),
+        ("CONFIG_KCSAN=y\nCONFIG_PROVE_LOCKING=y\n", building.SLOWNESS["KCSAN"]),
+    ],
+)
+def test_an_instrumented_kernel_is_given_time(kernel: Kernel, tmp_path: Path, options: str, slowness: float) -> None:
+    config = tmp_path / "config"
+    config.write_text(options)
+    found = replace(kernel, config_file=config)
+    assert found.slowness == slowness
+    assert found.has("SMP") is ("CONFIG_SMP=y" in options)
+
+
 @pytest.fixture
 def kmod(tmp_path: Path) -> Path:
     folder = tmp_path / "kmod"

@@ -52,9 +52,6 @@ class Files:
         path = argv[1]
         return Result(tuple(argv), 0 if path in self.files else 1, self.files.get(path, ""), "")
 
-    def read(self, path: str) -> str:
-        return self.files[path]
-
 
 NODE = "/sys/devices/system/node/node0"
 FILES = {
@@ -79,3 +76,30 @@ def test_a_device_is_believed_when_the_guest_shows_it(files: dict[str, str], fou
     seen = layout(cast(Any, Files({**FILES, **files})), spec)
     assert seen[-1] == ("area", "65536 kB", found)
     assert [asked for _, asked, got in seen[:-1] if asked != got] == []
+
+
+def wrong(files: dict[str, str], spec: MachineSpec, numa: bool) -> dict[str, str]:
+    """What a guest with FILES shows that SPEC has not asked for."""
+    return {what: got for what, asked, got in layout(cast(Any, Files(files)), spec, numa) if asked != got}
+
+
+UNI = {"/sys/devices/system/cpu/online": "0\n"}
+
+
+def test_one_processor_without_nodes_is_the_layout_of_a_kernel_without_numa() -> None:
+    assert wrong(UNI, MachineSpec("up", (Node(1, 512),)), numa=False) == {}
+    assert wrong(UNI, MachineSpec("smp2", (Node(2, 512),)), numa=False) == {"CPUs online": "0"}
+
+
+def test_a_node_that_the_kernel_does_not_show_is_missed() -> None:
+    assert wrong(UNI, MachineSpec("up", (Node(1, 512),)), numa=True) == {
+        "CPUs of node 0": "no such file",
+        "memory of node 0": "none",
+    }
+    two = MachineSpec("numa2", (Node(1, 256), Node(0, 256)))
+    assert wrong(UNI, two, numa=False) == {
+        "CPUs of node 0": "no such file",
+        "memory of node 0": "none",
+        "CPUs of node 1": "no such file",
+        "memory of node 1": "none",
+    }
