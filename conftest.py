@@ -97,8 +97,11 @@ def _configuration(name: str) -> selection.Configuration:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One item per target, and per KUnit case or crash trigger where the test names a suite or the triggers."""
+    """One item per target, and per case where the test names a suite, a program or the triggers."""
     if "target" not in metafunc.fixturenames:
+        return
+    if metafunc.definition.get_closest_marker("sources"):
+        metafunc.parametrize("target", [selection.SOURCES], ids=str, scope="session", indirect=True)
         return
     own = _own(metafunc.definition)
     targets = [_param(target, own) for target in _targets(metafunc.config, own)]
@@ -143,6 +146,8 @@ def _machines() -> dict[str, list[str]]:
 def _cases(item: Any) -> tuple[suites.Case, ...] | None:
     if marker := item.get_closest_marker("suite"):
         return suites.suite(ROOT / "kmod", marker.args[0]).cases
+    if marker := item.get_closest_marker("program"):
+        return suites.program(ROOT / suites.PROGRAMS, marker.args[0])
     if marker := item.get_closest_marker("triggers"):
         return tuple(case for case in suites.triggers(ROOT / "kmod") if case.id.startswith(marker.args[0]))
     return None

@@ -28,9 +28,11 @@ from kernelgate import (
     dmesg,
     image,
     machine,
+    programs,
     scratch,
     series,
     source,
+    static_rules,
     suites,
     topology,
     verdict,
@@ -43,10 +45,11 @@ from kernelgate.guest import Guest, Key, connect, make_key
 from kernelgate.machine import Snapshot
 from kernelgate.manifest import KnownDefect, Manifest
 from kernelgate.progress import Report, silent
-from kernelgate.selection import Flavour, Target
-from kernelgate.suites import CRASH_MODULE, Case, Suite
+from kernelgate.selection import SOURCES, Flavour, Target
+from kernelgate.static_rules import Site
+from kernelgate.suites import CRASH_MODULE, PROBE_MODULE, Case, Suite
 from kernelgate.topology import Boot, MachineSpec, Sign
-from kernelgate.variant import Variant
+from kernelgate.variant import Variant, detect
 from kernelgate.verdict import Evidence, Verdict
 
 T = TypeVar("T")
@@ -59,6 +62,9 @@ some 3 s in an emulated guest; a race that one side never wins gives up after 20
 
 TRIGGER_SECONDS = 5.0
 """How long one crash trigger may take, stretched likewise; it takes milliseconds."""
+
+PROGRAM_SECONDS = 20.0
+"""How long one case of a program may take, stretched likewise."""
 
 CONSOLE_LINES = 10
 """How much of the console is shown of a kernel that did not come up."""
@@ -83,6 +89,15 @@ class Options:
     append: str = ""
     accel: str = "auto"
     jobs: int | None = None
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The tree under test: where it is, its exact version, and which rules its headers follow."""
+
+    path: Path
+    version: str
+    variant: Variant
 
 
 @dataclass(frozen=True)
@@ -147,6 +162,7 @@ class Gate:
         self.cache = Cache(options.cache)
         self._kernels: dict[Flavour, Kernel | BuildError] = {}
         self._modules: dict[Flavour, dict[str, KernelModule]] = {}
+        self._programs: dict[str, dict[str, Path]] = {}
         self._images: dict[str, Path] = {}
         self._initramfs: dict[str, Path] = {}
         self._accels: dict[Flavour, str] = {}
@@ -176,6 +192,9 @@ class Gate:
         that the other ones are still judged; all other errors are raised here.
         """
         for flavour in sorted(flavours):
+            if flavour == SOURCES.flavour:
+                self.sources(report)
+                continue
             try:
                 self._kernels[flavour] = self._make_kernel(flavour, report)
             except BuildError as error:
@@ -185,6 +204,16 @@ class Gate:
             self._modules[flavour] = build.build_modules(self.kernel(flavour), kmod, self.cache, report)
             if flavour.arch not in self._images:
                 self._images[flavour.arch] = image.make(flavour.arch, self.cache, report)
+                folder = self.options.root / suites.PROGRAMS
+                self._programs[flavour.arch] = programs.build(flavour.arch, folder, self.cache, report)
+
+    def sources(self, report: Report = silent) -> Sources:
+        """The tree under test, patched if it is not yet; of kernels built elsewhere, the tree of the first."""
+        if self._existing:
+            kernel = self._existing[0]
+            return Sources(kernel.source_dir, kernel.version, kernel.variant)
+        tree = self._tree(report)
+        return Sources(tree.path, tree.version, detect(tree.path))
 
     def kernel(self, flavour: Flavour) -> Kernel:
         """The kernel of FLAVOUR; raises BuildError, in one line, when it did not build: headline() has the rest."""
@@ -224,6 +253,8 @@ class Gate:
 
     def label(self, flavour: Flavour) -> str:
         """A short name of the kernel of FLAVOUR, e.g. "7.2.13-1 arm64 debug_vm"."""
+        if flavour == SOURCES.flavour:
+            return f"{self.sources().version} sources"
         kernel = self._kernels[flavour]
         if isinstance(kernel, BuildError):
             return f"{flavour}: not built"
@@ -265,14 +296,15 @@ class Gate:
         return None
 
     def _defects(self, flavour: Flavour) -> tuple[KnownDefect, ...]:
-        kernel = self.kernel(flavour)
-        manifest, level = self._expectations(kernel)
-        base = ".".join(kernel.version.split(".")[:2])
+        judged = self.sources() if flavour == SOURCES.flavour else self.kernel(flavour)
+        manifest, level = self._expectations(judged.variant)
+        base = ".".join(judged.version.split(".")[:2])
+        arch, config = (judged.arch, judged.config) if isinstance(judged, Kernel) else ("", "")
         known = manifest.known_defects if manifest else ()
-        return tuple(defect for defect in known if defect.holds(level, base, kernel.arch, kernel.config))
+        return tuple(defect for defect in known if defect.holds(level, base, arch, config))
 
-    def _expectations(self, kernel: Kernel) -> tuple[Manifest | None, int]:
-        """Whose known defects apply to KERNEL, and how many of its patches count as applied.
+    def _expectations(self, variant: Variant) -> tuple[Manifest | None, int]:
+        """Whose known defects apply to a tree of VARIANT, and how many of its patches count as applied.
 
         A tree that was given with the series in it is known by its headers.
         """
@@ -281,7 +313,7 @@ class Gate:
         else:
             manifest = series.manifest(DEFAULT_SERIES, self.options.root)
         levels = {Variant.UNPATCHED: 0, Variant.ASSERTS: 1, Variant.FROZEN_BIT: sys.maxsize}
-        return manifest, levels[kernel.variant]
+        return manifest, levels[variant]
 
     # Guests.
 
@@ -331,13 +363,14 @@ class Gate:
                     guest.run(["true"], check=True)
 
     def attach(self, target: Target) -> int:
-        """Boot TARGET on this process's terminal, the test modules in /modules; returns QEMU's exit status."""
+        """Boot TARGET on this process's terminal, with /modules and /programs; returns QEMU's exit status."""
         modules = {
             f"modules/{made.path.name}": made.path.read_bytes() for made in self._modules[target.flavour].values()
         }
+        tools = {f"programs/{name}": path.read_bytes() for name, path in self._programs[target.arch].items()}
         what = self._boot_of(target)
         with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
-            initramfs = image.with_files(what.initramfs, modules, Path(folder) / "initramfs")
+            initramfs = image.with_files(what.initramfs, modules | tools, Path(folder) / "initramfs", 0o700)
             return machine.attach(replace(what, initramfs=initramfs), Path(folder) / "guest")
 
     def _boot_of(self, target: Target) -> Boot:
@@ -378,6 +411,20 @@ class Gate:
         return Booted(snapshot, evidence, judgement)
 
     # Verdicts.
+
+    def static(self, rule: str) -> Verdict:
+        """The verdict on the static rule RULE, e.g. "S-01"."""
+        sources, wanted = self.sources(), static_rules.RULES[rule]
+        reason = static_rules.silent(sources.variant, wanted.variants)
+        findings = [] if reason else wanted.check(sources.path)
+        return verdict.judge_sources(f"{rule} on {sources.path}", [str(finding) for finding in findings], reason)
+
+    def static_site(self, site: Site) -> Verdict:
+        """The verdict on one place that the series has to convert (S-09)."""
+        sources = self.sources()
+        reason = static_rules.silent_site(site, sources.variant, sources.version)
+        findings = [] if reason else static_rules.unconverted(sources.path, site)
+        return verdict.judge_sources(f"{site.name} in {sources.path}", [str(finding) for finding in findings], reason)
 
     def kunit(self, target: Target, module: str, case: Case, alone: bool) -> Verdict:
         """The verdict on one KUnit case of MODULE.
@@ -441,6 +488,25 @@ class Gate:
     def _has_assertions(kernel: Kernel) -> bool:
         return kernel.variant is not Variant.UNPATCHED and kernel.has("DEBUG_VM")
 
+    def program(self, target: Target, name: str, case: Case) -> Verdict:
+        """The verdict on one case of the program NAME of images/programs/, in a pristine guest of its own."""
+        return self._lost(target) or steadied(lambda: self._program_once(target, name, case))
+
+    def _program_once(self, target: Target, name: str, case: Case) -> Verdict:
+        probe, path = self._modules[target.flavour][PROBE_MODULE].path, self._programs[target.arch][name]
+        with self.guest(target) as guest:
+
+            def work() -> Result:
+                # An oops leaves locks held: better a guest that is dead at once than one that hangs by and by.
+                guest.run(["sh", "-c", "echo 1 > /proc/sys/kernel/panic_on_oops"], check=True)
+                loaded = guest.insmod(probe)
+                if loaded.status:
+                    return loaded
+                guest.put(path, f"/tmp/{name}")
+                return guest.run([f"/tmp/{name}", case.name], PROGRAM_SECONDS)
+
+            return verdict.judge_program(self._observe(target, guest, f"{name} {case.name}", work), case.name)
+
     def _observe(self, target: Target, guest: Guest, command: str, work: Callable[[], Result]) -> Evidence:
         """Do WORK in GUEST and collect what it leaves, death included."""
         before = self._boot(target).evidence
@@ -467,6 +533,10 @@ class Gate:
         folder = self.options.results / re.sub(r"[^\w.=-]+", "_", item)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
+        _write_script(folder / "replay.sh", self._replay(item, target))
+        if target == SOURCES:
+            (folder / "verdict.txt").write_text(f"{self.headline()}\n{item}\n{judged.explain()}\n")
+            return folder
         kernel, evidence = self.kernel(target.flavour), judged.evidence
         reasons = decode.addresses(judged.explain(), kernel.vmlinux, kernel.arch)
         (folder / "verdict.txt").write_text(f"{self.headline()}\n{item}\n{reasons}\n")
@@ -479,7 +549,6 @@ class Gate:
             (folder / f"splat-{number}.txt").write_text("\n".join(lines) + "\n")
         shutil.copyfile(kernel.config_file, folder / "config")
         _write_script(folder / "qemu.sh", self._by_hand(target))
-        _write_script(folder / "replay.sh", self._replay(item, target))
         return folder
 
     def _module_folder(self, flavour: Flavour) -> Path:
@@ -494,8 +563,8 @@ class Gate:
 
     def _replay(self, item: str, target: Target) -> str:
         options = self.options
-        words = [f"--arch={target.arch}", f"--machine={target.machine}"]
-        words += [] if options.kernel_builds else [f"--config={target.config}"]
+        words = [] if target == SOURCES else [f"--arch={target.arch}", f"--machine={target.machine}"]
+        words += [] if options.kernel_builds or target == SOURCES else [f"--config={target.config}"]
         words += [f"--cache={self.cache.root}", f"--accel={options.accel}"]
         words += [f"--kernel-build={folder.absolute()}" for folder in options.kernel_builds]
         values = {"base": options.base, "series": options.series, "upto": options.upto, "append": options.append}

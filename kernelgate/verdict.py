@@ -192,6 +192,12 @@ def judge_death(evidence: Evidence, condition: str, file: str, function: str) ->
     return reasons
 
 
+def judge_sources(command: str, findings: Sequence[str], silent: str | None) -> Verdict:
+    """Judge what COMMAND found in a tree: FINDINGS fail it; SILENT, the reason why it says nothing there, skips it."""
+    evidence = Evidence(command, status=0, taint_after=0)
+    return Verdict(Outcome.SKIPPED, (silent,), (), evidence) if silent else _verdict(list(findings), evidence)
+
+
 def conclude(reasons: Sequence[str], evidence: Evidence) -> Verdict:
     """PASSED for no reasons against it, CRASHED where the guest was lost, else FAILED."""
     return _verdict(list(reasons), evidence)

@@ -11,11 +11,11 @@ import kernelgate
 PACKAGE = Path(kernelgate.__file__).parent
 
 LAYERS = [
-    {"errors", "splat_formats"},
+    {"c_source", "errors", "splat_formats"},
     {"ktap", "dmesg", "progress"},
     {"catalogue", "command", "scratch", "selection", "suites"},
     {"cache", "git", "apt", "variant", "decode", "compiler"},
-    {"manifest", "patches", "kconfig_tree", "kbuild"},
+    {"manifest", "patches", "static_rules", "kconfig_tree", "kbuild"},
     {"source", "kconfig"},
     {"series"},
     {"build", "image", "topology"},
