@@ -147,7 +147,7 @@ def build(
     tools = TOOLCHAINS[arch]
     digest = _digest(RECIPE, tree.commit, fragments.text, kbuild.compiler_version(tools))
     key = re.sub(r"[^\w.+~-]", "_", f"{tree.version}-{arch}-{config}-{digest}")
-    with cache.workplace("builds", key) as place:
+    with cache.workplace("builds", key, report) as place:
         kbuild.link_tree(tree.path, place, (OUT, STAMP, LOG))
         stamp = read_stamp(place)
         if stamp is None:
@@ -204,7 +204,7 @@ def build_modules(kernel: Kernel, kmod_dir: Path, cache: Cache, report: Report) 
             if path.is_file() and path.suffix != ".ko" and path.name not in names:
                 path.unlink()  # what only another make would want
 
-    folder = cache.publish("modules", key, make)
+    folder = cache.publish("modules", key, make, report)
     return {path.stem: KernelModule(path.stem, path, kernel.release) for path in sorted(folder.glob("*.ko"))}
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 import filelock
 
 from kernelgate.errors import CommandError, InfrastructureError, UserError
+from kernelgate.progress import Report, Step, silent
 
 LAYOUT = "1"
 """Raise it when entries of an older project cannot be used by this one."""
@@ -59,10 +60,10 @@ class Cache:
         self.root = root.absolute()
         self._open()
 
-    def publish(self, kind: str, key: str, make: Callable[[Path], None]) -> Path:
+    def publish(self, kind: str, key: str, make: Callable[[Path], None], report: Report = silent) -> Path:
         """The folder KIND/KEY, made by MAKE in a temporary folder if it is not there yet."""
         path = self.root / kind / key
-        with self.lock(kind, key):
+        with self.lock(kind, key, report):
             if not path.is_dir():
                 path.parent.mkdir(exist_ok=True)
                 with self._temporary() as place:
@@ -72,20 +73,20 @@ class Cache:
         return path
 
     @contextmanager
-    def workplace(self, kind: str, key: str) -> Iterator[Path]:
+    def workplace(self, kind: str, key: str, report: Report = silent) -> Iterator[Path]:
         """The folder KIND/KEY for this process alone, kept as it is between uses."""
         path = self.root / kind / key
-        with self.lock(kind, key), _disk_errors():
+        with self.lock(kind, key, report), _disk_errors():
             path.mkdir(parents=True, exist_ok=True)
             _touch(path)
             yield path
 
     @contextmanager
-    def lock(self, kind: str, key: str) -> Iterator[None]:
-        """Hold the lock of KIND/KEY; other runs wait."""
+    def lock(self, kind: str, key: str, report: Report = silent) -> Iterator[None]:
+        """Hold the lock of KIND/KEY; other runs wait, and tell REPORT that they do."""
         folder = self.root / "locks"
         folder.mkdir(exist_ok=True)
-        with filelock.FileLock(folder / f"{kind}-{key}.lock"):
+        with _acquired(filelock.FileLock(folder / f"{kind}-{key}.lock"), f"{kind}/{key}", report):
             yield
 
     def entries(self) -> list[Entry]:
@@ -238,6 +239,15 @@ def _disk_errors() -> Iterator[None]:
         raise InfrastructureError(
             f"{error.filename or 'the cache'}: {error.strerror}: free some space or name another --cache"
         ) from None
+
+
+def _acquired(lock: filelock.BaseFileLock, what: str, report: Report) -> contextlib.AbstractContextManager[object]:
+    """LOCK, taken; REPORT is told when that has to wait for another run's work on WHAT."""
+    try:
+        return lock.acquire(timeout=0)
+    except filelock.Timeout:
+        report(Step(f"wait for another run, which makes {what}"))
+        return lock.acquire()
 
 
 def _touch(folder: Path) -> None:

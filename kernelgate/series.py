@@ -95,7 +95,7 @@ def apply(series: Series, tree: SourceTree, cache: Cache, report: Report) -> Pat
         _check_out(tree, commit, place)
         (place / "tree.json").write_text(json.dumps({"commit": commit}))
 
-    folder = cache.publish("trees", _key(series, tree), make)
+    folder = cache.publish("trees", _key(series, tree), make, report)
     commit = str(json.loads((folder / "tree.json").read_text())["commit"])
     return PatchedTree(folder / "tree", commit, tree.base, tree.version, series)
 

@@ -139,13 +139,13 @@ def _newest(base: str, cache: Cache, report: Report) -> SourceTree:
         _unpack_package(package, version, tree, cache, report)
 
     tree = _imported(base, _package_key(base, version), version, unpack, cache, report)
-    with cache.workplace("resolved", base) as folder:
+    with cache.workplace("resolved", base, report) as folder:
         _write(folder / "record.json", {"version": version, "checked": time.time()})
     return tree
 
 
 def _newest_version(package: str, cache: Cache, report: Report) -> str:
-    with cache.workplace("apt", "state") as folder:
+    with cache.workplace("apt", "state", report) as folder:
         apt = Apt(folder)
         updated = folder / "updated"
         if not updated.exists() or time.time() - updated.stat().st_mtime > REFRESH_SECONDS:
@@ -161,7 +161,7 @@ def _newest_version(package: str, cache: Cache, report: Report) -> str:
 def _unpack_package(package: str, version: str, tree: Path, cache: Cache, report: Report) -> None:
     place = tree.parent / "package"
     place.mkdir()
-    with cache.workplace("apt", "state") as folder:
+    with cache.workplace("apt", "state", report) as folder:
         try:
             deb = Apt(folder).download(package, version, place, report)
         except InfrastructureError:
@@ -364,8 +364,8 @@ def _imported(base: str, key: str, version: str, unpack: Unpack, cache: Cache, r
         commit = _record(place, exact, report)
         _write(place / "source.json", {"version": exact, "commit": commit})
 
-    report(Step(f"import {base}"))  # another run may be at it, then this is all that is seen for a while
-    cache.publish("sources", key, make)
+    report(Step(f"import {base}"))
+    cache.publish("sources", key, make, report)
     found = _cached(base, key, cache)
     assert found is not None
     return found

@@ -115,6 +115,32 @@ def test_two_processes_make_an_entry_once(tmp_path: Path) -> None:
     assert (root / "trees/key/last").read_text() == "whole\n"
 
 
+WAITER = """
+import sys
+from pathlib import Path
+from kernelgate.cache import Cache
+
+def fail(place):
+    raise AssertionError("made again")
+
+cache = Cache(Path(sys.argv[1]))
+cache.publish("trees", "key", fail, lambda step: print(step.name, flush=True))
+with cache.workplace("trees", "key", lambda step: print(step.name, flush=True)):
+    pass
+"""
+
+
+def test_who_waits_for_another_run_says_so(tmp_path: Path) -> None:
+    root, log = tmp_path / "cache", tmp_path / "log"
+    child = maker(root, log, 1)
+    wait_for(log)
+    waited = run([sys.executable, "-c", WAITER, root], env={"PYTHONPATH": str(Path(__file__).parents[2])})
+    assert waited.stdout == "wait for another run, which makes trees/key\n"
+    assert child.wait(DEADLINE_SECONDS) == 0
+    alone = run([sys.executable, "-c", WAITER, root], env={"PYTHONPATH": str(Path(__file__).parents[2])})
+    assert alone.stdout == ""
+
+
 def test_a_workplace_is_for_one_at_a_time_and_keeps_its_files(tmp_path: Path) -> None:
     program = """
 import sys, time
