@@ -284,7 +284,7 @@ class Gate:
     def known_defect(self, flavour: Flavour, case: str, claim: str) -> KnownDefect | None:
         """The defect of which CLAIM of CASE must fail on the kernel of FLAVOUR."""
         for defect in self._defects(flavour):
-            if case in defect.cases and defect.test in (None, claim) and not defect.spreads:
+            if case in defect.cases and (not defect.tests or claim in defect.tests) and not defect.spreads:
                 return defect
         return None
 

@@ -17,7 +17,7 @@ defect = "D6"                      # its name in the notes
 since = 2                          # the patch that brings it
 summary = "..."
 shows = "..."                      # a regular expression that the failure's own words match
-test = "..."                       # the rest is optional: one test (KUnit case, trigger) of the case,
+test = "..."                       # the rest is optional: the test (KUnit case, trigger, call site) or tests of the case,
 bases = ["7.3"]                    # where it shows, when not everywhere,
 arches = ["x86_64"]
 configs = ["debug_vm"]
@@ -45,14 +45,14 @@ FILE = "series.toml"
 
 @dataclass(frozen=True)
 class KnownDefect:
-    """A failure that the series is known to bring; empty bases, arches or configs mean all."""
+    """A failure that the series is known to bring; empty tests, bases, arches or configs mean all."""
 
     cases: tuple[str, ...]
     defect: str
     since: int
     summary: str
     shows: re.Pattern[str]
-    test: str | None
+    tests: tuple[str, ...]
     bases: tuple[str, ...]
     arches: tuple[str, ...]
     configs: tuple[str, ...]
@@ -142,7 +142,7 @@ def _known_defect(entry: _Table) -> KnownDefect:
         since=entry.number("since"),
         summary=entry.text("summary"),
         shows=entry.pattern("shows"),
-        test=entry.optional_text("test"),
+        tests=entry.one_or_more("test", optional=True),
         bases=entry.texts("bases", optional=True),
         arches=entry.texts("arches", optional=True),
         configs=entry.texts("configs", optional=True),
@@ -198,7 +198,9 @@ class _Table:
             raise self.wrong(key, 'must be a list of texts: ["...", "..."]')
         return tuple(value)
 
-    def one_or_more(self, key: str) -> tuple[str, ...]:
+    def one_or_more(self, key: str, *, optional: bool = False) -> tuple[str, ...]:
+        if optional and key not in self._left:
+            return ()
         return self.texts(key) if isinstance(self._left.get(key), list) else (self.text(key),)
 
     def table(self, key: str) -> _Table | None:

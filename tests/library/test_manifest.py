@@ -29,7 +29,7 @@ defect = "D6"
 since = 2
 summary = "a get at INT_MAX"
 shows = "looks frozen"
-test = "get_at_int_max"
+test = ["get_at_int_max", "another"]
 bases = ["7.2"]
 arches = ["arm64"]
 configs = ["debug_vm"]
@@ -65,14 +65,14 @@ def test_all_keys(tmp_path: Path) -> None:
                 since=2,
                 summary="a get at INT_MAX",
                 shows=re.compile("looks frozen"),
-                test="get_at_int_max",
+                tests=("get_at_int_max", "another"),
                 bases=("7.2",),
                 arches=("arm64",),
                 configs=("debug_vm",),
                 mended_by="other/0003",
             ),
             KnownDefect(
-                ("INV-01",), "D10", 1, "without the bit", re.compile("raw 0"), None, (), (), (), None, spreads=True
+                ("INV-01",), "D10", 1, "without the bit", re.compile("raw 0"), (), (), (), (), None, spreads=True
             ),
         ),
         assertions=Assertions.WARN,
