@@ -188,8 +188,12 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     try:
         gate = Gate(_options(config))
         config.stash[GATE] = gate
-        with report.progress(config.get_terminal_writer()) as show:
-            gate.prepare({target.flavour for target in targets}, show)
+        flavours, terminal = {target.flavour for target in targets}, config.get_terminal_writer()
+        with report.progress(terminal) as show:
+            to_build = gate.to_build(flavours, show)
+        terminal.line(report.outlook(targets, to_build))
+        with report.progress(terminal) as show:
+            gate.prepare(flavours, show)
     except KernelgateError as error:
         pytest.exit(str(error), returncode=error.exit_status)
 

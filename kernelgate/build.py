@@ -145,8 +145,7 @@ def build(
     """
     fragments = kconfig.compose(config.split("+"), arch, kconfigs)
     tools = TOOLCHAINS[arch]
-    digest = _digest(RECIPE, tree.commit, fragments.text, kbuild.compiler_version(tools))
-    key = re.sub(r"[^\w.+~-]", "_", f"{tree.version}-{arch}-{config}-{digest}")
+    key = _key(tree, fragments, config)
     with cache.workplace("builds", key, report) as place:
         kbuild.link_tree(tree.path, place, (OUT, STAMP, LOG))
         stamp = read_stamp(place)
@@ -158,6 +157,17 @@ def build(
         arch, config, out / tools.image, out / "vmlinux", out / ".config", stamp.release, stamp.build_id, out,
         tree.path, detect(tree.path), tree.version, key, tuple(stamp.warnings),
     )  # fmt: skip
+
+
+def is_built(tree: PatchedTree, arch: str, config: str, cache: Cache, kconfigs: Path = KCONFIGS) -> bool:
+    """Whether build() would find that kernel finished. Raises UserError for a configuration that cannot be had."""
+    fragments = kconfig.compose(config.split("+"), arch, kconfigs)
+    return read_stamp(cache.root / "builds" / _key(tree, fragments, config)) is not None
+
+
+def _key(tree: PatchedTree, fragments: Fragments, config: str) -> str:
+    digest = _digest(RECIPE, tree.commit, fragments.text, kbuild.compiler_version(TOOLCHAINS[fragments.arch]))
+    return re.sub(r"[^\w.+~-]", "_", f"{tree.version}-{fragments.arch}-{config}-{digest}")
 
 
 def existing(build_dir: Path) -> Kernel:

@@ -185,6 +185,14 @@ class Gate:
 
     # From a base and a series to kernels and images.
 
+    def to_build(self, flavours: Iterable[Flavour], report: Report) -> list[Flavour]:
+        """Those of FLAVOURS whose kernel is not in the cache; fetches and patches what they are built from."""
+        kernels = sorted(flavour for flavour in flavours if flavour != SOURCES.flavour)
+        if self._existing or not kernels:
+            return []
+        tree = self._tree(report)
+        return [which for which in kernels if not build.is_built(tree, which.arch, which.config, self.cache)]
+
     def prepare(self, flavours: Iterable[Flavour], report: Report) -> None:
         """Make kernels, modules and images of FLAVOURS.
 
@@ -308,12 +316,14 @@ class Gate:
 
         A tree that was given with the series in it is known by its headers.
         """
-        if self.options.series and self.options.series != series.NONE:
-            manifest = series.manifest(self.options.series, self.options.root)
-        else:
-            manifest = series.manifest(DEFAULT_SERIES, self.options.root)
         levels = {Variant.UNPATCHED: 0, Variant.ASSERTS: 1, Variant.FROZEN_BIT: sys.maxsize}
-        return manifest, levels[variant]
+        return self._manifest, levels[variant]
+
+    @functools.cached_property
+    def _manifest(self) -> Manifest | None:
+        """The manifest that tells of known defects, read once a run: that of the series, or of the default one."""
+        name = self.options.series
+        return series.manifest(name if name and name != series.NONE else DEFAULT_SERIES, self.options.root)
 
     # Guests.
 
@@ -436,7 +446,7 @@ class Gate:
         """
         if lost := self._lost(target):
             return lost
-        suite = suites.suite(self.options.root / "kmod", module)
+        suite = self._known_suites[module]
         if not alone:
             key = (target, module)
             if key not in self._suites:
@@ -444,6 +454,11 @@ class Gate:
             if case.name in self._suites[key]:
                 return self._suites[key][case.name]
         return verdict.judge_case(self._run_suite(target, suite, case.name), suite.name, case.name)
+
+    @functools.cached_property
+    def _known_suites(self) -> dict[str, Suite]:
+        """What kmod/ holds, read once a run."""
+        return suites.suites(self.options.root / "kmod")
 
     def _run_suite(self, target: Target, suite: Suite, cases: str) -> Evidence:
         """Load SUITE's module with the cases that match the glob CASES."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
@@ -28,7 +28,7 @@ from rich.progress import (
 from rich.table import Table
 
 from kernelgate.progress import Report, Step
-from kernelgate.selection import Target
+from kernelgate.selection import SOURCES, Flavour, Target
 
 PASSED = "passed"
 FAILED = "failed"
@@ -73,6 +73,24 @@ def _detail(result: Any) -> str:
     if result.outcome == "skipped" and isinstance(result.longrepr, tuple):
         return str(result.longrepr[2]).removeprefix("Skipped: ").removeprefix("skipped: ")
     return str(result.longreprtext)
+
+
+def outlook(targets: Collection[Target], to_build: Collection[Flavour]) -> str:
+    """What a run will take, in one line: the kernels of TARGETS, which of them are still to be built, and the boots.
+
+    "3 kernels, 1 of them to build (arm64 lockdep); 9 machines to boot"
+    """
+    machines = {target for target in targets if target != SOURCES}
+    kernels = len({target.flavour for target in machines})
+    if not kernels:
+        return "no kernel: the sources are read"
+    missing = f"{len(to_build)} of them to build ({', '.join(map(str, sorted(to_build)))})"
+    text = f"{_count(kernels, 'kernel')}, {missing if to_build else 'none to build'}"
+    return f"{text}; {_count(len(machines), 'machine')} to boot"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def summary(rows: Sequence[Row], headline: str) -> str:

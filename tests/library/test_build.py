@@ -102,6 +102,15 @@ def test_with_its_stamp_make_is_not_run_again(tree: PatchedTree, cache: Cache, k
     assert runs(first) == 1
 
 
+def test_what_is_built_is_known_before(tree: PatchedTree, cache: Cache, kconfigs: Path) -> None:
+    assert not building.is_built(tree, "x86_64", "main", cache, kconfigs)
+    kernel = make(tree, cache, kconfigs)
+    assert building.is_built(tree, "x86_64", "main", cache, kconfigs)
+    assert not building.is_built(replace(tree, commit="another"), "x86_64", "main", cache, kconfigs)
+    kernel.vmlinux.write_text("cut off")
+    assert not building.is_built(tree, "x86_64", "main", cache, kconfigs)
+
+
 def test_a_build_that_was_killed_goes_on(tree: PatchedTree, cache: Cache, kconfigs: Path) -> None:
     first = make(tree, cache, kconfigs)
     (first.build_dir.parent / building.STAMP).unlink()

@@ -8,7 +8,7 @@ import pytest
 
 from kernelgate import report
 from kernelgate.progress import Step
-from kernelgate.selection import Target
+from kernelgate.selection import SOURCES, Flavour, Target
 
 SMP2, LSE = Target("x86_64", "smp2"), Target("arm64", "lse")
 
@@ -53,6 +53,23 @@ def test_same_sentence_is_printed_once_with_its_machines() -> None:
     assert text.count("needs two nodes") == 1
     assert "x86_64-smp2 (2 times) arm64-lse" in text
     assert "Skipped" not in text
+
+
+@pytest.mark.parametrize(
+    ("targets", "to_build", "line"),
+    [
+        ([SMP2], [], "1 kernel, none to build; 1 machine to boot"),
+        ([SMP2, LSE, LSE, SOURCES], [], "2 kernels, none to build; 2 machines to boot"),
+        (
+            [SMP2, LSE, Target("arm64", "llsc"), Target("arm64", "lse", "lockdep")],
+            [Flavour("x86_64"), Flavour("arm64", "lockdep")],
+            "3 kernels, 2 of them to build (arm64 lockdep, x86_64 debug_vm); 4 machines to boot",
+        ),
+        ([SOURCES], [], "no kernel: the sources are read"),
+    ],
+)
+def test_a_run_says_beforehand_what_it_takes(targets: list[Target], to_build: list[Flavour], line: str) -> None:
+    assert report.outlook(targets, to_build) == line
 
 
 def test_failure_is_shown_whole() -> None:
