@@ -216,7 +216,7 @@ def _verdict(reasons: list[str], evidence: Evidence) -> Verdict:
 
 
 def _titles(splats: Sequence[Splat]) -> list[str]:
-    return [splat.title for splat in splats]
+    return [f"{splat.title}{' (follows from the death before it)' * splat.aftermath}" for splat in splats]
 
 
 def _diagnostics(result: ktap.Result) -> list[str]:

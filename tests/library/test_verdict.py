@@ -2,11 +2,12 @@
 """A verdict is PASSED on positive evidence only; each test takes one piece of it away."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from kernelgate import verdict
-from kernelgate.dmesg import parse_kmsg
+from kernelgate.dmesg import parse, parse_kmsg
 from kernelgate.verdict import Evidence, Outcome, judge_boot, judge_case, judge_death, judge_survival, proven
 
 KTAP = """\
@@ -67,6 +68,14 @@ def death(text: str, reason: str = PANIC) -> Evidence:
 
 def dies(found: Evidence) -> list[str]:
     return judge_death(found, CONDITION, HEADER, "kg_trigger_page_ref_add")
+
+
+def test_what_follows_from_a_death_is_told_apart_from_it() -> None:
+    """Of a case that dies on arm64 the death is the reason; the two warnings after it are of its own making."""
+    log = (Path(__file__).parent / "golden/arm64-7.2-vm_bug_on_folio_frozen.log").read_text()
+    reasons = verdict.health(evidence("", records=parse(log)), verdict.KUNIT_TAINT)
+    assert [reason.endswith("(follows from the death before it)") for reason in reasons] == [False, True, True]
+    assert reasons[0].startswith("kernel BUG")
 
 
 def test_nothing_heard_is_crashed() -> None:
