@@ -32,11 +32,6 @@ SPATCH_SECONDS = 300.0
 PORTED = ("7.2", "7.3")
 """The bases that the table of call sites was made for."""
 
-COUNT_SETTERS = {
-    "mm/page_frag_cache.c": "it stores its own bias, on a page that its last put has just frozen",
-}
-"""Who but page_ref.h may call set_page_count(): the series' own exception."""
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -95,9 +90,8 @@ def silent_site(site: Site, variant: Variant, version: str) -> str | None:
 
 def stray_set_page_count(tree: Path) -> list[Finding]:
     """S-01: calls of set_page_count() outside page_ref.h."""
-    allowed = {HEADER, *COUNT_SETTERS}
     what = "set_page_count() says neither init nor frozen"
-    return _named(tree, "set_page_count", re.compile(r"\bset_page_count\s*\("), what, allowed)
+    return _named(tree, "set_page_count", re.compile(r"\bset_page_count\s*\("), what, {HEADER})
 
 
 def folio_set_count(tree: Path) -> list[Finding]:
@@ -174,45 +168,41 @@ def tails_not_frozen(tree: Path) -> list[Finding]:
 
 def _init_compound_tail_freezes(tree: Path) -> bool:
     known = functions(_text(tree, INTERNAL))
-    return any("set_page_count_frozen" in each.calls for each in reached("init_compound_tail", known))
+    calls = {call for each in reached("init_compound_tail", known) for call in each.calls}
+    return not calls.isdisjoint(("set_page_count_frozen", "__set_page_count_frozen"))
 
 
 # S-07 and S-08: page_ref.h itself.
 
-_CHANGES = re.compile(r"\batomic_(?:add|sub|inc|dec)(?:_return|_and_test)?\w*\s*\(")
-_CONDITIONAL = re.compile(r"\w*unless\w*")
-"""Functions that look first: they are for callers who hold no reference."""
-_ASSERTS = re.compile(r"\bVM_(?:BUG|WARN)_ON\w*\s*\((?:[^;]*\b\w*frozen\w*\s*\()[^;]*;")
-_MUST_BE_FROZEN = ("page_ref_unfreeze", "folio_ref_unfreeze")
+_CHANGER = re.compile(r"(?:page|folio)_ref_(?:add|sub|inc|dec)(?:_return|_and_test)?")
+"""Functions that change a count on the strength of a reference that their caller holds."""
+_ATOMIC_WRITE = re.compile(r"\batomic_(?!read)\w+\s*\(")
+_ASSERTION = re.compile(r"\bVM_(?:BUG|WARN)_ON\w*\s*\(")
+_MAY_ASSERT = {"page_ref_unfreeze", "folio_ref_unfreeze"}
+"""These demand that a page is frozen."""
 
 
 def assertions_not_where_they_belong(tree: Path) -> list[Finding]:
-    """S-07: each function that changes a count on the strength of a reference asserts, and no other one does."""
+    """S-07: each function that changes a count on the strength of a reference asserts, and no other one does.
+
+    A wrapper asserts through the one that it calls; what a function has from a helper, whose
+    name begins with "__", counts as its own.
+    """
     known = functions(_text(tree, HEADER))
-    changers = {
-        each.name
-        for each in known.values()
-        if _CHANGES.search(each.body) and not _CONDITIONAL.fullmatch(each.name) and not each.name.startswith("__")
-    }
-    public = [each for each in known.values() if not each.name.startswith("__")]
-    asserting = {each.name for each in public if _asserts(each, known)}
+    public = [name for name in known if not name.startswith("__")]
+    changers = {name for name in public if _CHANGER.fullmatch(name) and _has(_ATOMIC_WRITE, name, known)}
+    asserting = {name for name in public if _has(_ASSERTION, name, known)}
     if not changers:
         return [Finding(HEADER, 0, "no function changes a count: this rule looks for something else")]
-    wrong = [
-        Finding(HEADER, known[name].line, f"{name}() has no assertion against a frozen page")
-        for name in sorted(changers - asserting)
-    ]
-    own = {name for name in asserting - changers if not known[name].calls & changers}
-    return wrong + [
-        Finding(HEADER, known[name].line, f"{name}() is for pages that may be frozen, and asserts that they are not")
-        for name in sorted(own - set(_MUST_BE_FROZEN))
-    ]
+    lost = dict.fromkeys(changers - asserting, "changes a count, and asserts nothing")
+    odd = dict.fromkeys(asserting - changers - _MAY_ASSERT, "may be called for a frozen page, and asserts")
+    return [Finding(HEADER, known[name].line, f"{name}() {what}") for name, what in sorted((lost | odd).items())]
 
 
-def _asserts(function: Function, known: dict[str, Function]) -> bool:
-    """Whether FUNCTION, or a helper of this file whose name begins with "__", asserts."""
-    helpers = {name: each for name, each in known.items() if name.startswith("__") or name == function.name}
-    return any(_ASSERTS.search(each.body) for each in reached(function.name, helpers))
+def _has(pattern: re.Pattern[str], name: str, known: dict[str, Function]) -> bool:
+    """Whether the function NAME, or a helper that it reaches, matches PATTERN."""
+    helpers = {each: known[each] for each in known if each.startswith("__") or each == name}
+    return any(pattern.search(function.body) for function in reached(name, helpers))
 
 
 _RELAXED = re.compile(r"\b(?:atomic_\w*cmpxchg|atomic_xchg|cmpxchg|xchg|try_cmpxchg)_relaxed\s*\(")

@@ -31,7 +31,7 @@ position p;
 @@
  \(init_compound_tail@p\|prep_compound_tail@p\)(T, ...);
  ... when any
- set_page_count_frozen(T);
+ \(set_page_count_frozen\|__set_page_count_frozen\)(T);
 
 @script:python@
 p << after.p;
@@ -42,7 +42,7 @@ print("frozen %s %s" % (p[0].file, p[0].line))
 expression T;
 position p;
 @@
- set_page_count_frozen(T);
+ \(set_page_count_frozen\|__set_page_count_frozen\)(T);
  ... when any
  \(init_compound_tail@p\|prep_compound_tail@p\)(T, ...);
 
