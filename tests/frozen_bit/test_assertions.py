@@ -31,6 +31,7 @@ def death_verdict(gate: Any, target: Any, case: Case) -> Any:
 
 
 @pytest.mark.triggers("D-")
+@pytest.mark.configurations("debug_vm", "production")
 @pytest.mark.machines(x86_64=["smp2"], arm64=["lse"])
 def test_change_of_a_frozen_count_is_caught(death_verdict: Any, judged: Any) -> None:
     judged(death_verdict)

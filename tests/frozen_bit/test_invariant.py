@@ -7,6 +7,7 @@ import pytest
 
 
 @pytest.mark.suite("kg_invariant")
+@pytest.mark.configurations("debug_vm", "production", "kasan", "lockdep", "up")
 @pytest.mark.machines(
     x86_64=["smp2", "smp4-numa2", "numa-memoryless"],
     arm64=["smp4-numa2", "numa-memoryless", "lse", "llsc"],

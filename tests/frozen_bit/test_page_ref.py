@@ -5,16 +5,19 @@ from typing import Any
 
 import pytest
 
+CONFIGURATIONS = pytest.mark.configurations("debug_vm", "production", "up")
 MACHINES = pytest.mark.machines(x86_64=["smp2"], arm64=["lse", "llsc"])
 
 
 @MACHINES
+@CONFIGURATIONS
 @pytest.mark.suite("kg_page_ref")
 def test_page_ref(kunit_verdict: Any, judged: Any) -> None:
     judged(kunit_verdict)
 
 
 @MACHINES
+@CONFIGURATIONS
 @pytest.mark.suite("kg_page_ref_hook")
 def test_between_the_two_atomics_of_the_last_put(kunit_verdict: Any, judged: Any) -> None:
     judged(kunit_verdict)

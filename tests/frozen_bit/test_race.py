@@ -7,6 +7,9 @@ import pytest
 
 
 @pytest.mark.suite("kg_race")
+@pytest.mark.configurations(
+    "debug_vm", "production", "kasan", "kcsan", "lockdep", excluded={"up": "one processor has nobody to race with"}
+)
 @pytest.mark.machines(x86_64=["smp4-numa2"], arm64=["lse", "llsc"])
 def test_race(kunit_verdict: Any, judged: Any) -> None:
     judged(kunit_verdict)
