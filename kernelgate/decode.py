@@ -59,6 +59,15 @@ def decode(
     return tuple(result)
 
 
+def source_line(source_dir: Path, file: str, number: int) -> str:
+    """Line NUMBER, from 1, of FILE in the tree SOURCE_DIR; "" where there is no such line."""
+    try:
+        lines = (source_dir / file).read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return lines[number - 1] if 1 <= number <= len(lines) else ""
+
+
 def addresses(text: str, vmlinux: Path, arch: str) -> str:
     """TEXT with the function behind each kernel address, as it stands in what a hung guest's CPUs were doing.
 

@@ -13,7 +13,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,8 +49,8 @@ from kernelgate.selection import SOURCES, Flavour, Target
 from kernelgate.static_rules import Site
 from kernelgate.suites import CRASH_MODULE, PROBE_MODULE, Case, Suite
 from kernelgate.topology import Boot, MachineSpec, Sign
-from kernelgate.variant import Variant, detect
-from kernelgate.verdict import Evidence, Verdict
+from kernelgate.variant import Assertions, Variant, assertions, detect
+from kernelgate.verdict import Complaint, Evidence, Verdict
 
 T = TypeVar("T")
 
@@ -68,8 +68,6 @@ PROGRAM_SECONDS = 20.0
 
 CONSOLE_LINES = 10
 """How much of the console is shown of a kernel that did not come up."""
-
-PAGE_REF_H = "include/linux/page_ref.h"
 
 FILTER = "/sys/module/kunit/parameters/filter_glob"
 """Which cases a module runs when it is loaded (lib/kunit/executor.c; writable since 6.6)."""
@@ -475,33 +473,51 @@ class Gate:
 
             return self._observe(target, guest, f"insmod {path.name} ({cases})", work)
 
-    def death(self, target: Target, trigger: Case, condition: str) -> Verdict:
-        """The verdict on one crash trigger: silent on a legal page, then the death that CONDITION names.
+    def trigger(self, target: Target, trigger: Case, wanted: Sequence[Complaint]) -> Verdict:
+        """The verdict on one crash trigger: silent on a legal page, then the complaints WANTED and no others.
 
-        Where the kernel has no such assertion (unpatched, or DEBUG_VM off) it must survive.
+        Of those only what the kernel's variant and configuration have checks for; where that is
+        none, it must survive.
         """
-        return self._lost(target) or steadied(lambda: self._death_once(target, trigger, condition))
+        return self._lost(target) or steadied(lambda: self._trigger_once(target, trigger, wanted))
 
-    def _death_once(self, target: Target, trigger: Case, condition: str) -> Verdict:
+    def _trigger_once(self, target: Target, trigger: Case, wanted: Sequence[Complaint]) -> Verdict:
+        said = f"{CRASH_MODULE}: {trigger.name}"
         with self.guest(target) as guest:
             guest.insmod(self._modules[target.flavour][CRASH_MODULE].path)
             control = self._pull(target, guest, trigger, "control")
-            if reasons := verdict.judge_survival(control, f"{CRASH_MODULE}: {trigger.name} control survived"):
+            if why := verdict.skip_reason(control, f"{said} skipped:"):
+                return verdict.skipped(why, control)
+            if reasons := verdict.judge_survival(control, f"{said} control survived"):
                 return verdict.conclude([f"control: {reason}" for reason in reasons], control)
-            deadly = self._pull(target, guest, trigger, "trigger")
-        if self._has_assertions(self.kernel(target.flavour)):
-            reasons = verdict.judge_death(deadly, condition, PAGE_REF_H, f"kg_trigger_{trigger.name}")
-        else:
-            reasons = verdict.judge_survival(deadly, f"{CRASH_MODULE}: {trigger.name} trigger survived")
-        return verdict.conclude(reasons, deadly)
+            pulled = self._pull(target, guest, trigger, "trigger")
+        kernel = self.kernel(target.flavour)
+        line_of = functools.partial(decode.source_line, kernel.source_dir)
+        reasons = verdict.judge_trigger(pulled, self._checks(kernel, wanted), f"{said} trigger survived", line_of)
+        return verdict.conclude(reasons, pulled)
+
+    def _checks(self, kernel: Kernel, wanted: Sequence[Complaint]) -> list[Complaint]:
+        """What of WANTED the kernel has checks for, the series' own in the form in which it has them."""
+        held = [check for check in wanted if check.holds(kernel.variant, kernel.has("DEBUG_VM"))]
+        form = self._assertions(kernel)
+        if form is Assertions.NONE:
+            held = [check for check in held if not check.of_series]
+        return [check.softened() if check.of_series and form is Assertions.WARN else check for check in held]
+
+    def _assertions(self, kernel: Kernel) -> Assertions:
+        """What the series' assertions do in KERNEL.
+
+        All of a series does what its manifest says, so that one which has lost them is noticed. Part of a
+        series, or a tree that was given, is known by its header.
+        """
+        applied = None if self._existing else self._tree(silent).series
+        if applied and applied.manifest and applied.level == applied.total:
+            return applied.manifest.assertions
+        return assertions(kernel.source_dir)
 
     def _pull(self, target: Target, guest: Guest, trigger: Case, how: str) -> Evidence:
         line = f"echo 1 > /proc/sys/kernel/panic_on_oops; echo {how} > /sys/kernel/debug/{CRASH_MODULE}/{trigger.name}"
         return self._observe(target, guest, line, lambda: guest.run(["sh", "-c", line], TRIGGER_SECONDS))
-
-    @staticmethod
-    def _has_assertions(kernel: Kernel) -> bool:
-        return kernel.variant is not Variant.UNPATCHED and kernel.has("DEBUG_VM")
 
     def program(self, target: Target, name: str, case: Case) -> Verdict:
         """The verdict on one case of the program NAME of images/programs/, in a pristine guest of its own."""

@@ -8,13 +8,14 @@ work is not proven good; only an empty list passes.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from kernelgate import dmesg, ktap
 from kernelgate.dmesg import Record, Splat
 from kernelgate.splat_formats import Kind
+from kernelgate.variant import Variant
 
 
 class Outcome(Enum):
@@ -27,6 +28,7 @@ class Outcome(Enum):
 
 
 # Documentation/admin-guide/tainted-kernels.rst, and the names in include/linux/panic.h (7.2)
+TAINT_WARN = 1 << 9
 TAINT_OOT_MODULE = 1 << 12
 TAINT_TEST = 1 << 18
 TAINT_LETTERS = "PFSRMBUDAWCIOELKXTNJ"
@@ -35,6 +37,9 @@ KUNIT_TAINT = TAINT_OOT_MODULE | TAINT_TEST
 
 _FATAL = re.compile(r"Fatal exception(?! in interrupt)")
 """How a panic on an oops is worded (arch/x86/kernel/dumpstack.c oops_end(), arch/arm64/kernel/traps.c die())."""
+
+_VARIANTS = tuple(Variant)
+"""In the order in which a series makes them of each other."""
 
 _NOT_OK = re.compile(r"\s*not ok \d")
 
@@ -95,12 +100,17 @@ def health(evidence: Evidence, allowed_taint: int) -> list[str]:
         return [evidence.death, *_titles(evidence.splats)]
     if evidence.status is None or evidence.taint_after is None:
         return ["the guest never answered"]
-    reasons = _titles(evidence.splats)
+    return _titles(evidence.splats) + _state(evidence, allowed_taint)
+
+
+def _state(evidence: Evidence, allowed_taint: int) -> list[str]:
+    """Why the log is not all of it, or the taint word not as it may be, in a guest that answered."""
+    reasons = []
     if missing := dmesg.gaps(evidence.records, evidence.first):
         reasons.append(f"the kernel log has gaps: {missing}")
     if not evidence.records:
         reasons.append("the kernel log is empty")
-    if new := evidence.taint_after & ~evidence.taint_before & ~allowed_taint:
+    if new := (evidence.taint_after or 0) & ~evidence.taint_before & ~allowed_taint:
         reasons.append(f"the kernel is tainted {taint_letters(new)}")
     return reasons
 
@@ -161,9 +171,75 @@ def judge_case(evidence: Evidence, suite: str, case: str) -> Verdict:
     return _verdict(reasons, evidence)
 
 
+@dataclass(frozen=True)
+class Complaint:
+    """One complaint of the kernel that a trigger must bring about.
+
+    It is a KERNEL_BUG, which ends the guest, or a WARNING, which it survives. condition is what the assertion says of
+    itself in the log or, where it says nothing (WARN_ON_ONCE()), what stands in the source line that the log names.
+    The check is in file, and function is the one that complains or one that has called it. since is the first variant
+    that has the check, and debug_vm says whether only kernels with DEBUG_VM do.
+    """
+
+    kind: Kind
+    condition: str
+    file: str
+    function: str
+    since: Variant = Variant.UNPATCHED
+    debug_vm: bool = True
+
+    @property
+    def of_series(self) -> bool:
+        """Whether it is an assertion of the series, and not one that the kernel has anyway."""
+        return self.since is not Variant.UNPATCHED
+
+    def holds(self, variant: Variant, debug_vm: bool) -> bool:
+        """Whether a kernel of VARIANT, with DEBUG_VM or not, has this check."""
+        return _VARIANTS.index(variant) >= _VARIANTS.index(self.since) and (debug_vm or not self.debug_vm)
+
+    def softened(self) -> Complaint:
+        """The same where the series has its assertions as VM_WARN_ON_ONCE_...() and not as VM_BUG_ON_...()."""
+        return replace(self, kind=Kind.WARNING, condition=self.condition.replace("VM_BUG_ON", "VM_WARN_ON_ONCE"))
+
+    def differs(self, splat: Splat, line_of: LineOf) -> list[str]:
+        """Why SPLAT is another complaint than this."""
+        reasons = []
+        file, _, number = (splat.location or "").rpartition(":")
+        words = splat.condition or (line_of(self.file, int(number)) if number else "")
+        said = words == self.condition if splat.condition else self.condition in words
+        if splat.kind is not self.kind or not said:
+            reasons.append(f"asked for {self.condition}, got {splat.title} {words.strip()}".rstrip())
+        if not file.endswith(self.file):
+            reasons.append(f"asked for a {self.kind.value} in {self.file}, got {splat.location or 'no file'}")
+        if self.function not in (splat.function, *splat.call_trace):
+            trace = " ".join(splat.call_trace)
+            reasons.append(f"asked for a {self.kind.value} in {self.function}(), got {splat.function}() and {trace}")
+        return reasons
+
+
+LineOf = Callable[[str, int], str]
+"""The line of a source file of the kernel, by its path in the tree and its number from 1."""
+
+
+def skip_reason(evidence: Evidence, said: str) -> str:
+    """What follows SAID in the log: why a trigger has nothing to try here, and the remedy; "" for no such line."""
+    found = [record.text.partition(said)[2].strip() for record in evidence.records if said in record.text]
+    return found[0] if found else ""
+
+
+def skipped(reason: str, evidence: Evidence) -> Verdict:
+    """The verdict on what could not be tried for REASON; a guest that is not sound is not excused."""
+    reasons = health(evidence, TAINT_OOT_MODULE)
+    return _verdict([*reasons, reason], evidence) if reasons else Verdict(Outcome.SKIPPED, (reason,), (), evidence)
+
+
 def judge_survival(evidence: Evidence, said: str) -> list[str]:
     """Why a call that must be silent was not: SAID is the line that proves that it came back."""
-    reasons = health(evidence, TAINT_OOT_MODULE)
+    return health(evidence, TAINT_OOT_MODULE) or _return(evidence, said)
+
+
+def _return(evidence: Evidence, said: str) -> list[str]:
+    reasons = []
     if evidence.status:
         reasons.append(f"{evidence.command}: status {evidence.status} {evidence.output.strip()}")
     if not any(said in record.text for record in evidence.records):
@@ -171,24 +247,42 @@ def judge_survival(evidence: Evidence, said: str) -> list[str]:
     return reasons
 
 
-def judge_death(evidence: Evidence, condition: str, file: str, function: str) -> list[str]:
-    """Why a death is not the one required: CONDITION, in FILE, called by FUNCTION, and nothing else (promise 4).
+def judge_trigger(evidence: Evidence, wanted: Sequence[Complaint], said: str, line_of: LineOf) -> list[str]:
+    """Why a trigger did not bring about the complaints WANTED, in their order, and nothing else (promise 4).
 
-    The guest runs with panic_on_oops, so that the death ends it. What a task does after an oops is not sound
+    After a KERNEL_BUG the guest must have ended by it; else the call must have come back, as SAID tells.
+
+    The guest runs with panic_on_oops, so that a death ends it. What a task does after an oops is not sound
     on every architecture: 7.2 on arm64 warns of its own do_exit() (arch/arm64/kernel/process.c, __switch_to()).
     """
-    if not evidence.splats:
-        return [evidence.death or f"{condition} did not fire"]
-    first, others = evidence.splats[0], evidence.splats[1:]
-    reasons = [f"besides the required death: {title}" for title in _titles(others)]
-    if first.kind is not Kind.KERNEL_BUG or first.condition != condition:
-        reasons.append(f"asked for {condition}, got {first.title}")
-    if not (first.location or "").rpartition(":")[0].endswith(file):
-        reasons.append(f"asked for a death in {file}, got {first.location or 'no file'}")
-    if function not in (first.function, *first.call_trace):
-        reasons.append(f"asked for a death in {function}(), got {first.function}() and {' '.join(first.call_trace)}")
-    if not _FATAL.search(evidence.death):
-        reasons.append(f"asked for a panic of that death, got {evidence.death or 'a guest that goes on'}")
+    if not wanted:
+        return judge_survival(evidence, said)
+    splats = evidence.splats
+    if not splats:
+        return [evidence.death or f"{wanted[0].condition} did not fire"]
+    reasons = [f"besides what was asked for: {title}" for title in _titles(splats[len(wanted) :])]
+    reasons += [f"{complaint.condition} did not fire" for complaint in wanted[len(splats) :]]
+    for complaint, splat in zip(wanted, splats, strict=False):
+        reasons += complaint.differs(splat, line_of)
+    deadly = wanted[-1].kind is Kind.KERNEL_BUG
+    return reasons + (_fatality(evidence) if deadly else _warned_survival(evidence, said))
+
+
+def _fatality(evidence: Evidence) -> list[str]:
+    if _FATAL.search(evidence.death):
+        return []
+    return [f"asked for a panic of that death, got {evidence.death or 'a guest that goes on'}"]
+
+
+def _warned_survival(evidence: Evidence, said: str) -> list[str]:
+    """Why a guest that was to warn and to go on did not do both."""
+    if evidence.death:
+        return [evidence.death]
+    if evidence.status is None or evidence.taint_after is None:
+        return ["the guest never answered"]
+    reasons = _state(evidence, TAINT_OOT_MODULE | TAINT_WARN) + _return(evidence, said)
+    if not evidence.taint_after & TAINT_WARN:
+        reasons.append("the kernel is not tainted W: it has not warned")
     return reasons
 
 

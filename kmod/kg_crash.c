@@ -10,7 +10,8 @@
  * silence alone would not tell a call that did nothing from one never made.
  * Each call has a function of its own, which the call trace names.
  *
- * D-01 to D-07 are the assertions of the frozen-bit series. GATE-* make the
+ * D-01 to D-07 are the assertions of the frozen-bit series. FP-05 frees a
+ * frozen range wrongly, and rightly on a page we own. GATE-* make the
  * complaints that a judge of kernel logs has to know; they too do nothing on a
  * page we own.
  */
@@ -33,6 +34,7 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
+#include <linux/topology.h>
 #include <linux/uaccess.h>
 
 #include "compat.h"
@@ -240,6 +242,39 @@ static noinline void kg_trigger_use_after_free(struct page *page)
 		kfree(bytes);
 }
 
+#define KG_RANGE_PAGES		512UL
+
+static struct page *kg_alloc_range(const char *name)
+{
+	if (!kg_has_contig_frozen()) {
+		pr_info("%s skipped: no contiguous frozen allocation: run with --base 7.2\n", name);
+		return NULL;
+	}
+	return kg_alloc_contig_frozen(KG_RANGE_PAGES, GFP_KERNEL | __GFP_COMP, numa_mem_id());
+}
+
+static noinline void kg_trigger_free_contig_of_a_tail(struct page *page)
+{
+	struct page *range = kg_alloc_range("free_contig_of_a_tail");
+
+	if (!range)
+		return;
+	if (!kg_owned(page))
+		kg_free_contig_frozen(range + KG_RANGE_PAGES / 2, KG_RANGE_PAGES / 2);
+	kg_free_contig_frozen(range, KG_RANGE_PAGES);
+}
+
+static noinline void kg_trigger_free_contig_of_wrong_order(struct page *page)
+{
+	struct page *range = kg_alloc_range("free_contig_of_wrong_order");
+
+	if (!range)
+		return;
+	kg_free_contig_frozen(range, kg_owned(page) ? KG_RANGE_PAGES : KG_RANGE_PAGES / 2);
+	/* No tail call: this function has to be in the trace. */
+	barrier();
+}
+
 static const struct kg_trigger {
 	const char *id;
 	const char *name;
@@ -252,6 +287,8 @@ static const struct kg_trigger {
 	KG_TRIGGER("D-05", page_ref_inc_return),
 	KG_TRIGGER("D-06", page_ref_dec_return),
 	KG_TRIGGER("D-07", folio_ref_sub_return),
+	KG_TRIGGER("FP-05", free_contig_of_a_tail),
+	KG_TRIGGER("FP-05", free_contig_of_wrong_order),
 	KG_TRIGGER("GATE-01", panic),
 	KG_TRIGGER("GATE-02", warning),
 	KG_TRIGGER("GATE-03", vm_bug),

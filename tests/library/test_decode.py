@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from kernelgate import command
-from kernelgate.decode import addresses, decode
+from kernelgate.decode import addresses, decode, source_line
 
 SCRIPT = r"""
 vmlinux=$1 base=$2
@@ -154,3 +154,12 @@ def test_unknown_address_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_addresses_without_a_vmlinux_stay_as_they_are(tmp_path: Path) -> None:
     assert addresses("CPU 0: ffffffff81000001", tmp_path / "none", "x86_64") == "CPU 0: ffffffff81000001"
+
+
+def test_source_line_is_counted_from_one(tmp_path: Path) -> None:
+    (tmp_path / "mm").mkdir()
+    (tmp_path / "mm" / "page_alloc.c").write_text("first\nsecond\n")
+    assert source_line(tmp_path, "mm/page_alloc.c", 2) == "second"
+    assert source_line(tmp_path, "mm/page_alloc.c", 3) == ""
+    assert source_line(tmp_path, "mm/page_alloc.c", 0) == ""
+    assert source_line(tmp_path, "mm/cma.c", 1) == ""

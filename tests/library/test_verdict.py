@@ -8,7 +8,18 @@ import pytest
 
 from kernelgate import verdict
 from kernelgate.dmesg import parse, parse_kmsg
-from kernelgate.verdict import Evidence, Outcome, judge_boot, judge_case, judge_death, judge_survival, proven
+from kernelgate.splat_formats import Kind
+from kernelgate.variant import Variant
+from kernelgate.verdict import (
+    Complaint,
+    Evidence,
+    Outcome,
+    judge_boot,
+    judge_case,
+    judge_survival,
+    judge_trigger,
+    proven,
+)
 
 KTAP = """\
 KTAP version 1
@@ -52,6 +63,27 @@ Call Trace:
 """
 CONDITION = "VM_BUG_ON_PAGE(__page_is_frozen(page))"
 HEADER = "include/linux/page_ref.h"
+SURVIVED = "kg_crash: free_of_a_tail trigger survived"
+WARNED = f"""\
+------------[ cut here ]------------
+WARNING: mm/page_alloc.c:7521 at free_contig_frozen_range+0x5c/0x70, CPU#1: sh/77
+CPU: 1 UID: 0 PID: 77 Comm: sh Tainted: G           O        7.2.13 #1
+RIP: 0010:free_contig_frozen_range+0x5c/0x70
+Call Trace:
+ <TASK>
+ kg_trigger_free_of_a_tail+0x31/0x40 [kg_crash]
+ kg_write+0x8e/0x110 [kg_crash]
+ </TASK>
+---[ end trace 0000000000000000 ]---
+{SURVIVED}
+"""
+WARNING = Complaint(
+    Kind.WARNING,
+    "WARN_ON_ONCE(first_page != compound_head(first_page))",
+    "mm/page_alloc.c",
+    "free_contig_frozen_range",
+    debug_vm=False,
+)
 PANIC = "the guest died: Kernel panic - not syncing: Fatal exception"
 
 
@@ -66,8 +98,30 @@ def death(text: str, reason: str = PANIC) -> Evidence:
     return Evidence("echo trigger", console=text, death=reason)
 
 
-def dies(found: Evidence) -> list[str]:
-    return judge_death(found, CONDITION, HEADER, "kg_trigger_page_ref_add")
+DEATH = Complaint(Kind.KERNEL_BUG, CONDITION, HEADER, "kg_trigger_page_ref_add", since=Variant.ASSERTS)
+
+
+def dies(found: Evidence, *wanted: Complaint) -> list[str]:
+    return judge_trigger(found, wanted or [DEATH], "survived", no_source)
+
+
+def no_source(file: str, number: int) -> str:
+    """For a complaint that says what it is about: nobody looks the line up."""
+    raise AssertionError(f"{file}:{number} was looked up")
+
+
+def source(file: str, number: int) -> str:
+    """The line that the warning above is from."""
+    line = "\tif (WARN_ON_ONCE(first_page != compound_head(first_page)))"
+    return line if (file, number) == ("mm/page_alloc.c", 7521) else ""
+
+
+def warned(text: str = WARNED, **changes: object) -> Evidence:
+    return evidence(text, **{"taint_after": verdict.TAINT_OOT_MODULE | verdict.TAINT_WARN, **changes})
+
+
+def warns(found: Evidence) -> list[str]:
+    return judge_trigger(found, [WARNING], SURVIVED, source)
 
 
 def test_what_follows_from_a_death_is_told_apart_from_it() -> None:
@@ -195,6 +249,102 @@ def test_death_that_does_not_end_the_guest_is_doubted() -> None:
 def test_hang_after_the_death_is_not_the_required_one() -> None:
     assert "asked for a panic" in dies(death(BUG, "the guest did not answer"))[0]
     assert "asked for a panic" in dies(death(BUG, f"{PANIC} in interrupt"))[0]
+
+
+def test_required_warning_is_recognised() -> None:
+    assert warns(warned()) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("page_alloc.c:7521", "page_alloc.c:7525", "asked for WARN_ON_ONCE(first_page"),
+        ("mm/page_alloc.c:7521", "mm/cma.c:7521", "asked for a WARNING in mm/page_alloc.c"),
+        ("free_contig_frozen_range", "free_contig_range", "asked for a WARNING in free_contig_frozen_range()"),
+        (SURVIVED, "", "did the call return"),
+    ],
+)
+def test_warning_must_be_the_one_asked_for(old: str, new: str, reason: str) -> None:
+    assert any(reason in each for each in warns(warned(WARNED.replace(old, new))))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"taint_after": verdict.TAINT_OOT_MODULE}, "not tainted W"),
+        ({"taint_after": verdict.TAINT_OOT_MODULE | verdict.TAINT_WARN | 1 << 5}, "tainted B"),
+        ({"taint_after": None}, "never answered"),
+        ({"status": 1}, "status 1"),
+        ({"first": 1}, "log has gaps"),
+    ],
+)
+def test_warning_must_be_survived_in_good_health(changes: dict[str, object], reason: str) -> None:
+    found = warned(first=0) if "first" not in changes else replace(warned(first=2), first=1)
+    rest = {name: value for name, value in changes.items() if name != "first"}
+    assert any(reason in each for each in warns(replace(found, **rest)))
+
+
+def test_warning_that_is_not_given_is_missed() -> None:
+    assert warns(warned(SURVIVED)) == [f"{WARNING.condition} did not fire"]
+
+
+def test_warning_that_is_given_twice_is_once_too_often() -> None:
+    again = WARNED.replace(SURVIVED + "\n", "") + WARNED
+    assert any("besides what was asked for" in each for each in warns(warned(again)))
+
+
+def test_guest_that_dies_of_a_warning_has_not_survived_it() -> None:
+    assert PANIC in warns(replace(death(WARNED), taint_after=None))
+
+
+def test_warning_before_the_death_where_both_are_asked_for() -> None:
+    both = death(WARNED.replace(SURVIVED + "\n", "") + BUG)
+    assert judge_trigger(both, [WARNING, DEATH], SURVIVED, source) == []
+    assert judge_trigger(both, [DEATH, WARNING], SURVIVED, source)
+    assert judge_trigger(death(BUG), [WARNING, DEATH], SURVIVED, source)
+    alone = judge_trigger(death(WARNED), [WARNING, DEATH], SURVIVED, source)
+    assert f"{CONDITION} did not fire" in alone
+
+
+def test_assertion_that_warns_is_not_one_that_kills() -> None:
+    text = BUG.replace("VM_BUG_ON_PAGE", "VM_WARN_ON_ONCE_PAGE").replace(
+        "kernel BUG at include/linux/page_ref.h:154!\nOops: invalid opcode: 0000 [#1] SMP",
+        "WARNING: include/linux/page_ref.h:154 at kg_trigger_page_ref_add+0x31/0x40 [kg_crash], CPU#1: sh/77",
+    )
+    soft = DEATH.softened()
+    assert judge_trigger(warned(text + SURVIVED), [soft], SURVIVED, no_source) == []
+    assert judge_trigger(warned(text + SURVIVED), [DEATH], SURVIVED, no_source)
+    assert dies(death(BUG), soft)
+
+
+def test_nothing_is_asked_of_a_kernel_without_the_check() -> None:
+    calm = warned(SURVIVED, taint_after=verdict.TAINT_OOT_MODULE)
+    assert judge_trigger(calm, [], SURVIVED, no_source) == []
+    assert judge_trigger(warned(), [], SURVIVED, no_source)
+
+
+@pytest.mark.parametrize(
+    ("variant", "debug_vm", "death", "warning"),
+    [
+        (Variant.UNPATCHED, True, False, True),
+        (Variant.ASSERTS, True, True, True),
+        (Variant.FROZEN_BIT, True, True, True),
+        (Variant.FROZEN_BIT, False, False, True),
+    ],
+)
+def test_check_is_asked_of_kernels_that_have_it(variant: Variant, debug_vm: bool, death: bool, warning: bool) -> None:
+    assert DEATH.holds(variant, debug_vm) is death
+    assert WARNING.holds(variant, debug_vm) is warning
+
+
+def test_trigger_with_nothing_to_try_is_skipped_in_a_sound_guest_only() -> None:
+    said = "kg_crash: free_of_a_tail skipped:"
+    found = evidence(f"{said} no such function: run with --base 7.2", taint_after=verdict.TAINT_OOT_MODULE)
+    why = verdict.skip_reason(found, said)
+    assert why == "no such function: run with --base 7.2"
+    assert verdict.skipped(why, found).outcome is Outcome.SKIPPED
+    assert verdict.skipped(why, replace(found, taint_after=1 << 9)).outcome is Outcome.FAILED
+    assert verdict.skip_reason(found, "kg_crash: another skipped:") == ""
 
 
 def test_survivor_must_say_that_it_came_back() -> None:
