@@ -288,4 +288,5 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     rows = config.stash[ROWS]
     if rows:
-        terminalreporter.write(report.summary(rows, config.stash[GATE].headline()))
+        headline = config.stash[GATE].headline() if GATE in config.stash else "no kernel: nothing was to run on one"
+        terminalreporter.write(report.summary(rows, headline))

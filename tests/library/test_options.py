@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""conftest.py by its options: which items there are, and what is refused before anything is built. Real pytest runs."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from kernelgate.command import Result, run
+
+ROOT = Path(__file__).parents[2]
+RACE = "tests/frozen_bit/test_race.py"
+BOOT = "tests/frozen_bit/test_boot.py"
+
+
+def collected(*options: str) -> Result:
+    """What pytest says of its items with OPTIONS."""
+    return run([sys.executable, "-m", "pytest", "--collect-only", "-q", *options], cwd=ROOT, check=False)
+
+
+def boots(*options: str) -> set[str]:
+    """The targets of the boot test with OPTIONS."""
+    return set(re.findall(r"test_boot\[(.*)\]", collected(BOOT, *options).stdout))
+
+
+def test_a_plain_run_builds_one_kernel_for_each_architecture() -> None:
+    plain = boots("--machine", "smp2")
+    assert plain == {"x86_64-smp2", "arm64-smp2"}
+
+
+def test_all_is_every_configuration_that_the_test_names() -> None:
+    configs = ("production", "kasan", "kcsan", "lockdep")
+    assert boots("--config", "all", "--arch", "arm64", "--machine", "lse") == {
+        "arm64-lse",
+        *(f"arm64-lse-{config}" for config in configs),
+    }
+
+
+def test_a_configuration_without_smp_boots_on_its_own_machine() -> None:
+    assert boots("--config", "up,lockdep", "--machine", "up") == {
+        "x86_64-up-up",
+        "x86_64-up-lockdep",
+        "arm64-up-lockdep",
+    }
+    assert boots("--config", "up") == {"x86_64-up-up"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--config", "lokdep"], "unknown configuration 'lokdep': did you mean lockdep"),
+        (["--config", "up", "--arch", "arm64"], "configuration 'up' is for x86_64: add --arch x86_64"),
+        (["--config", "up", "--machine", "smp2"], "configuration 'up' boots on --machine up only"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_in_one_line(options: list[str], message: str) -> None:
+    refused = collected(BOOT, *options)
+    assert refused.status == 4
+    assert refused.stderr.startswith(f"ERROR: {message}")
+    assert refused.stderr.count("\n") == 2
+
+
+def test_what_makes_no_sense_in_a_configuration_is_skipped_with_the_remedy_and_builds_nothing(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    told = run([sys.executable, "-m", "pytest", RACE, "--config", "up", f"--cache={cache}"], cwd=ROOT)
+    assert re.search(r"x86_64-up-up \(\d+ times\)\n    one processor .*: run it with --config debug_vm", told.stdout)
+    assert not (cache / "builds").exists()
