@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from kernelgate import programs
 from kernelgate.apt import Apt
 from kernelgate.cache import Cache
 from kernelgate.command import find, run
@@ -32,17 +33,16 @@ VERSION = "1"
 
 @dataclass(frozen=True)
 class Target:
-    """One architecture's names: Debian's, the compiler's prefix and Debian's package of the compiler."""
+    """One architecture's names: ours, and Debian's."""
 
+    arch: str
     debian: str
-    triplet: str
-    compiler: str
 
 
 TARGETS: Mapping[str, Target] = MappingProxyType(
     {
-        "x86_64": Target("amd64", "x86_64-linux-gnu", "gcc"),
-        "arm64": Target("arm64", "aarch64-linux-gnu", "gcc-aarch64-linux-gnu"),
+        "x86_64": Target("x86_64", "amd64"),
+        "arm64": Target("arm64", "arm64"),
     }
 )
 
@@ -73,19 +73,19 @@ def make(arch: str, cache: Cache, report: Report) -> Path:
     """The initramfs of ARCH, without a key; made once for each state of images/, then of the cache.
 
     Raises UserError for an unknown architecture, InfrastructureError when the
-    packages cannot be had or a program is missing, CommandError when one of
-    images/programs/ does not compile.
+    packages cannot be had, a program is missing or one of images/programs/ does not
+    compile.
     """
     if arch not in TARGETS:
         raise unknown("architecture", arch, TARGETS)
     key = f"{arch}-{fingerprint(RECIPE)}"
-    return cache.publish("image", key, lambda place: _make(TARGETS[arch], place, report)) / INITRAMFS
+    return cache.publish("image", key, lambda place: _make(TARGETS[arch], place, report), report) / INITRAMFS
 
 
 def fingerprint(folder: Path) -> str:
-    """A name for the contents of FOLDER, the names of its files included."""
+    """A name for the contents of FOLDER, the names of its files included, test programs left out."""
     digest = hashlib.sha256(VERSION.encode())
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.match(programs.TESTS)):
         digest.update(f"{path.relative_to(folder)}\0{path.stat().st_mode & 0o111}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
@@ -96,8 +96,8 @@ def with_key(initramfs: Path, public_key: str, target: Path) -> Path:
     return with_files(initramfs, {"root/.ssh/authorized_keys": public_key.encode() + b"\n"}, target)
 
 
-def with_files(initramfs: Path, files: Mapping[str, bytes], target: Path) -> Path:
-    """Write INITRAMFS to TARGET with FILES (path in the guest to contents) besides, and return TARGET.
+def with_files(initramfs: Path, files: Mapping[str, bytes], target: Path, mode: int = 0o600) -> Path:
+    """Write INITRAMFS to TARGET with FILES (path in the guest to contents) of MODE besides, and return TARGET.
 
     The kernel unpacks archives that follow each other as one
     (Documentation/driver-api/early-userspace/buffer-format.rst).
@@ -107,7 +107,7 @@ def with_files(initramfs: Path, files: Mapping[str, bytes], target: Path) -> Pat
         for path, contents in files.items():
             (place / path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             (place / path).write_bytes(contents)
-            (place / path).chmod(0o600)  # dropbear passes over a key that others may write
+            (place / path).chmod(mode)  # dropbear passes over a key that others may write
         folders = {Path(path).parent for path in files} - {Path(), Path("root/.ssh")}
         segment = place / "segment.cpio"
         _pack(place, segment, [*sorted(folders), *map(Path, files)])
@@ -126,7 +126,7 @@ def _make(target: Target, place: Path, report: Report) -> None:
         report(Step(f"make the guest's image ({target.debian})"))
         root = work / "root"
         _lay_out(contents, work / "packages", root)
-        _compile(target, root / "bin")
+        programs.compile_all(target.arch, _own_programs(RECIPE), root / "bin")
         _pack(root, place / INITRAMFS, sorted(path.relative_to(root) for path in root.rglob("*")))
         (place / PACKAGES).write_text("".join(f"{deb.stem}\n" for deb in debs))
 
@@ -180,10 +180,9 @@ def _library(packages: Path, name: str) -> Path:
     raise InfrastructureError(f"the guest's packages lack the library {name}: add its package to images/recipe.toml")
 
 
-def _compile(target: Target, folder: Path) -> None:
-    compiler = find(f"{target.triplet}-gcc", target.compiler)
-    for source in sorted((RECIPE / "programs").glob("*.c")):
-        run([compiler, "-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-o", folder / source.stem, source])
+def _own_programs(folder: Path) -> list[Path]:
+    """The sources of what is in every image; test programs are copied into the guest that runs them."""
+    return sorted(path for path in (folder / "programs").glob("*.c") if not path.match(programs.TESTS))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What kmod/ holds, read off its C sources without compiling anything.
+"""What kmod/ and images/programs/ hold, read off their C sources without compiling anything.
 
-pytest lists every KUnit case and every crash trigger as an item of its own before
-there is a kernel, so the sources name them in a fixed form:
+pytest lists every KUnit case, every crash trigger and every case of a program as an item
+of its own before there is a kernel, so the sources name them in a fixed form:
 
-    KG_CASE("REF-03", failed_get_leaves_page_frozen)    in a KUnit suite's table
+    KG_CASE("REF-03", failed_get_leaves_page_frozen)    in a suite's or a program's table
     KG_TRIGGER("D-01", page_ref_add)                    in kg_crash.c's table
 """
 
@@ -16,7 +16,12 @@ from pathlib import Path
 
 from kernelgate.errors import unknown
 
+PROGRAMS = Path("images/programs")
+"""Where the project keeps programs for the guest."""
 CRASH_MODULE = "kg_crash"
+PROBE_MODULE = "kg_probe"
+HANDOVER_MODULE = "kg_kho"
+"""The eye of the programs on struct page."""
 
 _CASE = re.compile(r'^\s*KG_CASE\w*\("([A-Z]+-\d+)",\s*(\w+)', re.MULTILINE)
 _TRIGGER = re.compile(r'^\s*KG_TRIGGER\("([A-Z]+-\d+)",\s*(\w+)', re.MULTILINE)
@@ -57,6 +62,19 @@ def suite(kmod: Path, module: str) -> Suite:
     if module not in known:
         raise unknown("test module", module, known)
     return known[module]
+
+
+def programs(folder: Path) -> dict[str, tuple[Case, ...]]:
+    """The cases of each test program of FOLDER, images/programs/, by its name."""
+    return {source.stem: _cases(_CASE, source.read_text()) for source in sorted(folder.glob("kg_*.c"))}
+
+
+def program(folder: Path, name: str) -> tuple[Case, ...]:
+    """The cases of the program NAME; raises UserError for an unknown one."""
+    known = programs(folder)
+    if name not in known:
+        raise unknown("test program", name, known)
+    return known[name]
 
 
 def triggers(kmod: Path) -> tuple[Case, ...]:

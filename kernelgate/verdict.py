@@ -233,6 +233,47 @@ def skipped(reason: str, evidence: Evidence) -> Verdict:
     return _verdict([*reasons, reason], evidence) if reasons else Verdict(Outcome.SKIPPED, (reason,), (), evidence)
 
 
+TAP_VERSION = "TAP version 14"
+
+
+def judge_program(evidence: Evidence, claim: str) -> Verdict:
+    """Judge one case of a program in user space, which prints TAP of this one CLAIM.
+
+    It passes when the program ended by itself with status 0 and a whole report, in a guest
+    in good health. A skip counts where it names the remedy.
+    """
+    reasons = health(evidence, TAINT_OOT_MODULE)
+    lines = evidence.output.splitlines()
+    found = ktap.parse(lines)
+    result = found.results[0] if len(found.results) == 1 and found.results[0].name == claim else None
+    if result is None:
+        reasons = [*reasons, *_ending(evidence), f"no report on {claim} alone", *_last(lines)]
+        return _verdict(reasons, evidence)
+    if result.status not in (ktap.Status.PASSED, ktap.Status.SKIPPED):
+        return _verdict([*_diagnostics(result), *reasons, *found.errors], evidence)
+    reasons += [*_ending(evidence), *found.errors]
+    if lines[0] != TAP_VERSION:
+        reasons.append(f"the report begins with '{lines[0]}' instead of '{TAP_VERSION}'")
+    if result.status is ktap.Status.SKIPPED and ": " not in result.reason:
+        reasons.append(f"skipped without a remedy: {result.reason or 'no reason'}")
+    if not reasons and result.status is ktap.Status.SKIPPED:
+        return _skipped(result, evidence)
+    return _verdict(reasons, evidence)
+
+
+def _ending(evidence: Evidence) -> list[str]:
+    """How a program ended that did not end well; a shell's status is 128 + N after signal N."""
+    status = evidence.status
+    if not status:
+        return []
+    how = f"signal {status - 128}" if status > 128 else f"status {status}"
+    return [f"{evidence.command}: ended by {how}"]
+
+
+def _last(lines: Sequence[str]) -> list[str]:
+    return [f"  | {line}" for line in lines[-5:]]
+
+
 def judge_survival(evidence: Evidence, said: str) -> list[str]:
     """Why a call that must be silent was not: SAID is the line that proves that it came back."""
     return health(evidence, TAINT_OOT_MODULE) or _return(evidence, said)

@@ -25,6 +25,12 @@ def _suite_on(item: pytest.Item) -> tuple[str, Target] | None:
 
 
 @pytest.fixture
+def program_verdict(request: pytest.FixtureRequest, gate: Any, target: Target, case: Case) -> Any:
+    """The verdict on one case of the program that the test names."""
+    return gate.program(target, request.node.get_closest_marker("program").args[0], case)
+
+
+@pytest.fixture
 def boot_verdict(gate: Any, target: Target) -> Any:
     """The verdict on the boot of a machine, from its first log record to its last."""
     return gate.booted(target)

@@ -140,10 +140,9 @@ def test_init_is_a_script_and_says_the_words_that_are_waited_for() -> None:
     assert f'*" {SHELL} "*)' in script.read_text()
 
 
-@pytest.mark.parametrize("arch", image.TARGETS)
-def test_programs_compile_and_need_no_library(arch: str, tmp_path: Path) -> None:
-    image._compile(image.TARGETS[arch], tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["kmsg"]
-    described = subprocess.run(["readelf", "-hl", tmp_path / "kmsg"], check=True, capture_output=True, text=True).stdout
-    assert "INTERP" not in described
-    assert {"x86_64": "X86-64", "arm64": "AArch64"}[arch] in described
+def test_test_programs_are_no_part_of_the_image(copy: Path) -> None:
+    before = fingerprint(copy)
+    (copy / "programs" / "kg_new.c").write_text("a test")
+    (copy / "programs" / "kg_tap.h").write_text("what tests include")
+    assert fingerprint(copy) == before
+    assert [path.name for path in image._own_programs(copy)] == ["kmsg.c"]

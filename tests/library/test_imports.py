@@ -18,7 +18,7 @@ LAYERS = [
     {"manifest", "patches", "static_rules", "kconfig_tree", "kbuild"},
     {"source", "kconfig"},
     {"series"},
-    {"build", "image", "topology"},
+    {"build", "image", "programs", "topology"},
     {"devicetree"},
     {"machine"},
     {"accelerator", "guest"},
