@@ -78,8 +78,8 @@ class Configuration:
 class Own:
     """What a test says of where it runs.
 
-    machines by architecture; configs in order of preference; excluded are the
-    configurations in which it makes no sense, with the reason.
+    machines by architecture; configs, of which a plain run takes the default one or else
+    the first; excluded are the configurations in which it makes no sense, with the reason.
     """
 
     machines: Mapping[str, Sequence[str]]
@@ -129,11 +129,11 @@ def parse_configs(text: str, known: Iterable[str]) -> tuple[str, ...]:
 def configs_of(own: Own, wanted: Sequence[str]) -> tuple[str, ...]:
     """The configurations that a test runs in.
 
-    The first of those that it names, so that a plain run needs few kernels; where WANTED
-    (--config) names some, those; the word "all" there means all that the test names.
+    One of those that it names, the default one if it can be, so that a plain run needs few kernels;
+    where WANTED (--config) names some, those; the word "all" there means all that the test names.
     """
     if not wanted:
-        return own.configs[:1]
+        return (DEFAULT_CONFIG,) if DEFAULT_CONFIG in own.configs else own.configs[:1]
     return tuple(dict.fromkeys(name for word in wanted for name in (own.configs if word == ALL else (word,))))
 
 

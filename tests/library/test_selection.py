@@ -99,9 +99,9 @@ def test_a_machine_that_a_configuration_does_not_boot_on_yields_no_target() -> N
     )
 
 
-def test_a_test_runs_in_the_first_configuration_it_names() -> None:
-    own = Own(OWN, ("production", "debug_vm"))
-    assert configs_of(own, ()) == ("production",)
+def test_a_plain_run_takes_the_default_configuration_if_it_can() -> None:
+    assert configs_of(Own(OWN, ("production", "debug_vm")), ()) == ("debug_vm",)
+    assert configs_of(Own(OWN, ("production", "kasan")), ()) == ("production",)
     assert configs_of(Own(OWN), ()) == ("debug_vm",)
 
 
