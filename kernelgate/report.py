@@ -78,15 +78,14 @@ def _detail(result: Any) -> str:
 def outlook(targets: Collection[Target], to_build: Collection[Flavour]) -> str:
     """What a run will take, in one line: the kernels of TARGETS, which of them are still to be built, and the boots.
 
-    "3 kernels, 1 of them to build (arm64 lockdep); 9 machines to boot"
+    "3 kernels, 1 to build (arm64 lockdep); 9 machines to boot"
     """
     machines = {target for target in targets if target != SOURCES}
     kernels = len({target.flavour for target in machines})
     if not kernels:
         return "no kernel: the sources are read"
-    missing = f"{len(to_build)} of them to build ({', '.join(map(str, sorted(to_build)))})"
-    text = f"{_count(kernels, 'kernel')}, {missing if to_build else 'none to build'}"
-    return f"{text}; {_count(len(machines), 'machine')} to boot"
+    missing = f"{len(to_build)} to build ({', '.join(map(str, sorted(to_build)))})" if to_build else "none to build"
+    return f"{_count(kernels, 'kernel')}, {missing}; {_count(len(machines), 'machine')} to boot"
 
 
 def _count(number: int, what: str) -> str:

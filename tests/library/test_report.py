@@ -63,7 +63,7 @@ def test_same_sentence_is_printed_once_with_its_machines() -> None:
         (
             [SMP2, LSE, Target("arm64", "llsc"), Target("arm64", "lse", "lockdep")],
             [Flavour("x86_64"), Flavour("arm64", "lockdep")],
-            "3 kernels, 2 of them to build (arm64 lockdep, x86_64 debug_vm); 4 machines to boot",
+            "3 kernels, 2 to build (arm64 lockdep, x86_64 debug_vm); 4 machines to boot",
         ),
         ([SOURCES], [], "no kernel: the sources are read"),
     ],
