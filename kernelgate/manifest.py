@@ -22,7 +22,7 @@ bases = ["7.3"]                    # where it shows, when not everywhere,
 arches = ["x86_64"]
 configs = ["debug_vm"]
 spreads = true                     # any case may fail of it, in the words of `shows`, or may not: not strict
-mended_by = "other-series/0003"    # and the patch that mends it
+mended_by = "other-series/mm-fix"  # and the patch that mends it, by its file's name without number and ".patch"
 """
 
 from __future__ import annotations

@@ -164,6 +164,20 @@ def test_the_projects_own_series_are_whole(path: Path) -> None:
         assert all(defect.since <= len(patches) for defect in manifest.known_defects)
 
 
+def _mends(patch: str, base: str) -> list[Path]:
+    """The patches that `mended_by` PATCH names on BASE; numbers differ from base to base, names do not."""
+    series, _, name = patch.partition("/")
+    return list((SERIES / series / base).glob(f"[0-9][0-9][0-9][0-9]-{name}.patch"))
+
+
+@pytest.mark.parametrize("path", sorted(SERIES.glob("*/series.toml")), ids=lambda path: path.parent.name)
+def test_each_known_defect_names_the_patch_that_mends_it(path: Path) -> None:
+    manifest = read(path)
+    for defect in manifest.known_defects:
+        for base in defect.bases or manifest.bases:
+            assert defect.mended_by is None or len(_mends(defect.mended_by, base)) == 1, f"{base}: {defect}"
+
+
 def test_a_known_defect_is_recognised_by_its_own_words_only() -> None:
     assert DEFECT.shows_in("failed: the get left raw 80000000")
     assert not DEFECT.shows_in("failed: the guest died")
