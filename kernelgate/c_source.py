@@ -18,11 +18,12 @@ _CALL = re.compile(r"\b(\w+)\s*\(")
 
 @dataclass(frozen=True)
 class Function:
-    """A function's definition: its name, its body without comments, and the line on which the body begins."""
+    """A function's definition: its name, its body with comments blanked, and the line and character it begins at."""
 
     name: str
     body: str
     line: int
+    start: int
 
     @property
     def calls(self) -> set[str]:
@@ -42,7 +43,7 @@ def functions(text: str) -> dict[str, Function]:
     for match in _FUNCTION.finditer(code):
         if match[1] in found and found[match[1]].calls:
             continue
-        found[match[1]] = Function(match[1], match[3], code.count("\n", 0, match.start(3)) + 1)
+        found[match[1]] = Function(match[1], match[3], code.count("\n", 0, match.start(3)) + 1, match.start(3))
     return found
 
 

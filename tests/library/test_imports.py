@@ -15,7 +15,7 @@ LAYERS = [
     {"ktap", "dmesg", "progress"},
     {"catalogue", "command", "scratch", "selection", "suites"},
     {"cache", "git", "apt", "variant", "decode", "compiler"},
-    {"faults", "manifest", "patches", "static_rules", "kconfig_tree", "kbuild"},
+    {"faults", "manifest", "patches", "score", "static_rules", "kconfig_tree", "kbuild"},
     {"source", "kconfig"},
     {"series"},
     {"build", "image", "programs", "topology"},
