@@ -30,8 +30,13 @@ struct kg_expect {
 	u32 frozen;
 	/* Frozen is a bit of the count, and not the value 0. */
 	bool bit;
-	/* A last put is two atomic operations; a get may come between them. */
+	/* A last put is more than one operation; a get may come between them. */
 	bool put_in_two_steps;
+	/*
+	 * It looks, and exchanges if nothing has changed; else it does so again.
+	 * A put that is not the last one goes the same way.
+	 */
+	bool put_is_a_loop;
 };
 
 static const struct kg_expect kg_expect = {
@@ -40,6 +45,9 @@ static const struct kg_expect kg_expect = {
 	.frozen = 0x80000000U,
 	.bit = true,
 	.put_in_two_steps = true,
+#ifdef KG_HAVE_ONE_STEP_PUT
+	.put_is_a_loop = true,
+#endif
 #elif defined(KG_HAVE_ADD_UNLESS_FROZEN)
 	.variant = "asserts",
 	.frozen = 0,

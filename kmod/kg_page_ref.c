@@ -15,9 +15,6 @@
 #include "expect.h"
 #include "kg.h"
 
-/* Pins of an order-0 page count this much each: GUP_PIN_COUNTING_BIAS. */
-#define KG_PIN			1024
-
 static struct page *kg_new_page(struct kunit *test)
 {
 	struct page *page = alloc_page(GFP_KERNEL);
@@ -233,8 +230,7 @@ static void get_that_reaches_limit_resets_count(struct kunit *test)
 
 /*
  * Beyond the limit a count is only seen while other gets are between their add
- * and their reset. One that starts at 0xffffffff is out of reach: it would take
- * 2^30 others in that window at once.
+ * and their reset.
  */
 static void get_beyond_limit_resets_count(struct kunit *test)
 {
@@ -246,6 +242,25 @@ static void get_beyond_limit_resets_count(struct kunit *test)
 	kg_expect_get_near_limit(test, page, 0xFFFFFFFDU, 1);
 	kg_expect_get_near_limit(test, page, 0xFFFFFFFEU, 1);
 	kg_expect_get_near_limit(test, page, 0xFFFFFDFFU, 512);
+	kg_release(page, 0);
+}
+
+/* It would take 2^30 gets at once to come there, but then none may get the page. */
+static void get_at_the_last_count_does_not_unfreeze(struct kunit *test)
+{
+	struct page *page = kg_new_page(test);
+	bool got;
+
+	kg_set_raw(page, 0xFFFFFFFFU);
+	got = get_page_unless_zero(page);
+	if (kg_expect.bit) {
+		KUNIT_EXPECT_FALSE_MSG(test, got, "the get succeeded");
+		KUNIT_EXPECT_TRUE_MSG(test, kg_is_frozen(kg_raw(page)),
+				      "raw %08x is not frozen", kg_raw(page));
+	} else {
+		KUNIT_EXPECT_TRUE(test, got);
+		KUNIT_EXPECT_EQ(test, kg_raw(page), 0U);
+	}
 	kg_release(page, 0);
 }
 
@@ -357,22 +372,6 @@ static void get_at_int_max_keeps_page_live(struct kunit *test)
 	kg_release(page, 0);
 }
 
-/*
- * Pins past INT_MAX: the page is in use for DMA, so fork must still copy it and
- * reclaim must still leave it. The pin is an add, as try_grab_folio() does it.
- */
-static void overflowed_page_stays_maybe_dma_pinned(struct kunit *test)
-{
-	struct page *page = kg_new_page(test);
-
-	kg_set_raw(page, INT_MAX);
-	KUNIT_EXPECT_TRUE(test, folio_maybe_dma_pinned(page_folio(page)));
-	page_ref_add(page, KG_PIN);
-	KUNIT_EXPECT_TRUE_MSG(test, folio_maybe_dma_pinned(page_folio(page)),
-			      "raw %08x is not taken for pinned", kg_raw(page));
-	kg_release(page, 0);
-}
-
 static void frozen_page_counts_zero(struct kunit *test)
 {
 	struct page *page = kg_new_frozen_page(test);
@@ -436,13 +435,13 @@ static struct kunit_case kg_page_ref_cases[] = {
 	KG_CASE("REF-04", get_below_limit_does_not_cross_it),
 	KG_CASE("REF-04", get_that_reaches_limit_resets_count),
 	KG_CASE("REF-04", get_beyond_limit_resets_count),
+	KG_CASE("REF-04", get_at_the_last_count_does_not_unfreeze),
 	KG_CASE("REF-05", last_put_freezes_page),
 	KG_CASE("REF-05", last_folio_put_freezes_page),
 	KG_CASE("REF-08", last_sub_and_test_freezes_page),
 	KG_CASE("REF-08", folio_put_refs_frees_page_frozen),
 	KG_CASE("REF-09", count_up_to_int_max_is_exact),
 	KG_CASE("REF-09", get_at_int_max_keeps_page_live),
-	KG_CASE("REF-09", overflowed_page_stays_maybe_dma_pinned),
 	KG_CASE("REF-10", frozen_page_counts_zero),
 	KG_CASE("REF-10", every_frozen_raw_value_counts_zero),
 	KG_CASE("REF-10", tail_page_counts_zero),

@@ -160,13 +160,14 @@ static void get_inside_last_sub_takes_page_over(struct kunit *test)
 	kg_release_hooked(page);
 }
 
-static void put_that_is_not_last_has_no_window(struct kunit *test)
+/* One that goes in a loop has a window, but whoever comes in there is not lost. */
+static void put_that_is_not_last_frees_nothing(struct kunit *test)
 {
 	struct page *page = kg_new_hooked_page(test, 2, kg_intruder_gets);
 
 	KUNIT_EXPECT_FALSE(test, put_page_testzero(page));
-	KUNIT_EXPECT_EQ(test, kg_intrusions, 0);
-	KUNIT_EXPECT_EQ(test, kg_raw(page), 1U);
+	KUNIT_EXPECT_EQ(test, kg_intrusions, kg_expect.put_is_a_loop ? 1 : 0);
+	KUNIT_EXPECT_EQ(test, kg_raw(page), kg_expect.put_is_a_loop ? 2U : 1U);
 	kg_release_hooked(page);
 }
 
@@ -218,7 +219,7 @@ static void unfreeze_inside_reset_is_not_lost(struct kunit *test)
 static struct kunit_case kg_page_ref_hook_cases[] = {
 	KG_CASE("REF-06", get_inside_last_put_takes_page_over),
 	KG_CASE("REF-06", get_inside_last_sub_takes_page_over),
-	KG_CASE("REF-06", put_that_is_not_last_has_no_window),
+	KG_CASE("REF-06", put_that_is_not_last_frees_nothing),
 	KG_CASE("REF-07", get_and_put_inside_last_put_free_page_once),
 	KG_CASE("REF-07", two_gets_and_a_put_inside_last_put_free_nothing),
 	KG_CASE("REF-04", unfreeze_inside_reset_is_not_lost),
