@@ -440,8 +440,12 @@ class Gate:
         The suite runs once in a pristine guest, and cases that passed before the first
         sign of trouble keep that verdict; any other is judged again in a pristine guest
         of its own, so that no case is red for what another one broke. ALONE skips the
-        common run, for a case whose neighbours nobody asked for.
+        common run, for a case whose neighbours nobody asked for. Skipped is what cannot be
+        built for a kernel as kmod/Kbuild has it.
         """
+        if module not in self._modules[target.flavour]:
+            reason = f"{module} needs what this kernel is built without (kmod/Kbuild): run it with --config debug_vm"
+            return Verdict(verdict.Outcome.SKIPPED, (reason,))
         if lost := self._lost(target):
             return lost
         suite = self._known_suites[module]

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-CONFIGURATIONS = pytest.mark.configurations("debug_vm", "production", "kasan")
+CONFIGURATIONS = pytest.mark.configurations(
+    "debug_vm", "production", "kasan", excluded={"up": "its machine has one node, and its kernel knows none"}
+)
 MACHINES = pytest.mark.machines(x86_64=["smp4-numa2", "numa-memoryless"], arm64=["smp4-numa2", "numa-memoryless"])
 
 

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What of the pipeline needs no guest."""
 
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from kernelgate.command import Result
 from kernelgate.errors import EmulatorFault, InfrastructureError
-from kernelgate.gate import layout, steadied
+from kernelgate.gate import Gate, Options, layout, steadied
+from kernelgate.selection import Target
+from kernelgate.suites import Case
 from kernelgate.topology import MachineSpec, Node, Sign
 
 
@@ -40,6 +43,15 @@ def test_other_trouble_is_not_tried_again() -> None:
     with pytest.raises(InfrastructureError, match="disk full"):
         steadied(work)
     assert work.tries == 1
+
+
+def test_what_is_not_built_for_a_kernel_is_skipped_with_the_remedy(tmp_path: Path) -> None:
+    gate = Gate(Options(tmp_path, tmp_path / "cache", tmp_path / "results"))
+    target = Target("x86_64", "up", "up")
+    gate._modules[target.flavour] = {}
+    judged = gate.kunit(target, "kg_numa", Case("NUMA-01", "any"), alone=True)
+    assert judged.skipped
+    assert "run it with --config debug_vm" in judged.explain()
 
 
 class Files:
