@@ -17,6 +17,8 @@
 #include <linux/page_frag_cache.h>
 #endif
 
+#include "symbols.h"
+
 /*
  * The conditional get. Renamed by the first patch of the frozen-bit series; up
  * to 6.12 the value that refuses was an argument.
@@ -131,6 +133,31 @@ static inline void kg_free_contig_frozen(struct page *page, unsigned long nr)
 #if defined(KG_HAVE_CONTIG_FROZEN) && defined(CONFIG_CONTIG_ALLOC)
 	free_contig_frozen_range(page_to_pfn(page), nr);
 #endif
+}
+
+/*
+ * Split the huge page into pages, and keep the lock on this one. Not exported;
+ * renamed twice, in 6.9 together with an argument for the order to split to.
+ */
+static inline bool kg_can_split(void)
+{
+	return kg_lookup("__split_huge_page_to_list_to_order") ||
+	       kg_lookup("split_huge_page_to_list_to_order") ||
+	       kg_lookup("split_huge_page_to_list");
+}
+
+static inline int kg_split(struct page *page)
+{
+	int (*to_order)(struct page *page, struct list_head *list, unsigned int order);
+	int (*to_pages)(struct page *page, struct list_head *list);
+
+	to_order = kg_lookup("__split_huge_page_to_list_to_order");
+	if (!to_order)
+		to_order = kg_lookup("split_huge_page_to_list_to_order");
+	if (to_order)
+		return to_order(page, NULL, 0);
+	to_pages = kg_lookup("split_huge_page_to_list");
+	return to_pages ? to_pages(page, NULL) : -EOPNOTSUPP;
 }
 
 /* Large kmalloc pages have a type of their own, and no reference, since 6.15. */
