@@ -155,21 +155,34 @@ def _cases(item: Any) -> tuple[suites.Case, ...] | None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Apply --case, and run what shares a guest's snapshot in one go."""
+    _leave_out(config, items, [item for item in items if _homeless(item)])
     wanted = set(config.getoption("--case"))
     known = {marker.args[0] for item in items for marker in item.iter_markers("case")}
     if lost := wanted - known:
         names = ", ".join(sorted(lost))
         raise pytest.UsageError(f"none of the selected tests is the case {names}: ask for both architectures and no -k")
     if wanted:
-        kept = [item for item in items if wanted & {marker.args[0] for marker in item.iter_markers("case")}]
-        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-        items[:] = kept
+        others = [item for item in items if not wanted & {marker.args[0] for marker in item.iter_markers("case")}]
+        _leave_out(config, items, others)
     items.sort(key=lambda item: str(_target(item) or ""))
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item], others: list[pytest.Item]) -> None:
+    left_out = set(others)
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _homeless(item: pytest.Item) -> bool:
+    """Whether no machine of those asked for can run ITEM; pytest keeps one item of such a test, without a target."""
+    return "target" in getattr(item, "fixturenames", ()) and _target(item) is None
 
 
 def _target(item: pytest.Item) -> selection.Target | None:
     callspec = getattr(item, "callspec", None)
-    return callspec.params.get("target") if callspec else None
+    target = callspec.params.get("target") if callspec else None
+    return target if isinstance(target, selection.Target) else None
 
 
 def _skipped(item: pytest.Item) -> bool:

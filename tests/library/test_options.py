@@ -46,6 +46,13 @@ def test_a_configuration_without_smp_boots_on_its_own_machine() -> None:
     assert boots("--config", "up") == {"x86_64-up-up"}
 
 
+def test_a_test_that_no_asked_machine_can_run_has_no_item() -> None:
+    """pytest itself would keep one, which is skipped without a remedy."""
+    none = collected("tests/frozen_bit/test_system.py", "--arch", "arm64", "-k", "test_shared_tails")
+    assert "NOTSET" not in none.stdout
+    assert "no tests collected" in none.stdout
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
