@@ -404,6 +404,24 @@ static void every_frozen_raw_value_counts_zero(struct kunit *test)
 	kg_release(page, 0);
 }
 
+/*
+ * Struct pages that are not initialized, those of memory that firmware or an
+ * earlier kernel keeps among them, are all zeros: a get would be a get of
+ * memory that is nobody's, and the put would free it.
+ */
+static void page_that_never_had_a_count_cannot_be_got(struct kunit *test)
+{
+	struct page *page = kg_new_page(test);
+
+	kg_set_raw(page, 0);
+	KUNIT_EXPECT_FALSE(test, get_page_unless_zero(page));
+	KUNIT_EXPECT_EQ_MSG(test, page_ref_count(page), 0, "raw %08x", kg_raw(page));
+	kg_set_raw(page, 0);
+	KUNIT_EXPECT_FALSE(test, folio_try_get(page_folio(page)));
+	KUNIT_EXPECT_EQ_MSG(test, page_ref_count(page), 0, "raw %08x", kg_raw(page));
+	kg_release(page, 0);
+}
+
 static void tail_page_counts_zero(struct kunit *test)
 {
 	struct page *head = alloc_pages(GFP_KERNEL | __GFP_COMP, 3);
@@ -445,6 +463,7 @@ static struct kunit_case kg_page_ref_cases[] = {
 	KG_CASE("REF-10", frozen_page_counts_zero),
 	KG_CASE("REF-10", every_frozen_raw_value_counts_zero),
 	KG_CASE("REF-10", tail_page_counts_zero),
+	KG_CASE("REF-16", page_that_never_had_a_count_cannot_be_got),
 	{}
 };
 
