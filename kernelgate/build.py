@@ -20,6 +20,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -233,6 +234,60 @@ def sparse_modules(kernel: Kernel, kmod_dir: Path, place: Path, cache: Cache) ->
         raise InfrastructureError(f"sparse did not run on the modules: {' '.join(said[:3])}")
     ours = tuple(f"{path.name}:" for path in sources)
     return [line for line in said if re.search(r": (?:warning|error):", line) and any(name in line for name in ours)]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What the compiler said of some files at W=1: the objects that could not be made, why not, and its warnings."""
+
+    failed: tuple[str, ...]
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def worse_than(self, before: Compiled) -> list[str]:
+        """What of this is new since BEFORE; warnings count as the same wherever they stand in a file."""
+        fresh = [*self.errors] if set(self.failed) - set(before.failed) else []
+        known = {_anywhere(line) for line in before.warnings}
+        return fresh + [line for line in self.warnings if _anywhere(line) not in known]
+
+
+def _anywhere(line: str) -> str:
+    """A compiler's LINE without line and column."""
+    return re.sub(r":\d+(?::\d+)?:", ":", line)
+
+
+def compile_files(
+    tree: PatchedTree,
+    files: Sequence[str],
+    config: str,
+    cache: Cache,
+    jobs: int | None,
+    report: Report,
+    kconfigs: Path = KCONFIGS,
+) -> Compiled:
+    """Compile FILES of TREE, each by itself, for x86_64 with CONFIG and W=1; no kernel is linked.
+
+    Raises UserError for a configuration that cannot be had, BuildError where the tree cannot
+    even be prepared, InfrastructureError for a missing program or a full disk.
+    """
+    arch, objects = "x86_64", sorted(file.removesuffix(".c") + ".o" for file in files)
+    fragments, tools = kconfig.compose(config.split("+"), arch, kconfigs), TOOLCHAINS[arch]
+    kbuild.check_programs(tools)
+    digest = _digest(RECIPE, fragments.text, kbuild.compiler_version(tools))
+    with cache.workplace("compiles", f"{tree.version}-{arch}-{digest}") as place:
+        kbuild.link_tree(tree.path, place, (OUT, STAMP, LOG))
+        work = _Work(tree, config, tools, fragments, place, cache.root / "ccache" / "objects", report)
+        if not (work.out / ".config").is_file():
+            work.out.mkdir(exist_ok=True)
+            _configure(work)
+        work.make("prepare")
+        for name in objects:
+            (work.out / name).unlink(missing_ok=True)  # files of another patch level are not newer than this
+        said: list[str] = []
+        with suppress(BuildError):
+            work.make("--keep-going", f"-j{jobs or _processors()}", "W=1", *objects, on_line=said.append)
+        failed = tuple(name for name in objects if not (work.out / name).is_file())
+    return Compiled(failed, compiler.errors(said) if failed else (), compiler.warnings(said))
 
 
 def _module_sources(kmod_dir: Path) -> list[Path]:

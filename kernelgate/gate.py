@@ -40,12 +40,12 @@ from kernelgate import (
 from kernelgate.build import Kernel, KernelModule
 from kernelgate.cache import Cache
 from kernelgate.command import Result
-from kernelgate.errors import BuildError, EmulatorFault, GuestDied, KernelgateError
+from kernelgate.errors import BuildError, EmulatorFault, GuestDied, InfrastructureError, KernelgateError
 from kernelgate.guest import Guest, Key, connect, make_key
 from kernelgate.machine import Snapshot
 from kernelgate.manifest import KnownDefect, Manifest
 from kernelgate.progress import Report, silent
-from kernelgate.selection import SOURCES, Flavour, Target
+from kernelgate.selection import DEFAULT_CONFIG, SOURCES, Flavour, Target
 from kernelgate.static_rules import Site
 from kernelgate.suites import CRASH_MODULE, PROBE_MODULE, Case, Suite
 from kernelgate.topology import Boot, MachineSpec, Sign
@@ -68,6 +68,9 @@ PROGRAM_SECONDS = 20.0
 
 CONSOLE_LINES = 10
 """How much of the console is shown of a kernel that did not come up."""
+
+TOUCHED = "touched"
+"""The fragment with which all files compile that the series touch."""
 
 FILTER = "/sys/module/kunit/parameters/filter_glob"
 """Which cases a module runs when it is loaded (lib/kunit/executor.c; writable since 6.6)."""
@@ -245,6 +248,10 @@ class Gate:
         return self._patched
 
     def _patch(self, report: Report) -> series.PatchedTree:
+        return self._level(self.options.upto, report)
+
+    def _level(self, upto: int | None, report: Report) -> series.PatchedTree:
+        """The tree with the first UPTO patches, all for None."""
         options = self.options
         name = options.series or DEFAULT_SERIES
         manifest = series.manifest(name, options.root)
@@ -252,7 +259,7 @@ class Gate:
             pristine = source.resolve(options.base, self.cache, report)
         else:
             pristine = source.resolve_first(manifest.bases if manifest else source.BASES, self.cache, report)
-        chosen = series.load(name, pristine.version, options.upto, options.root)
+        chosen = series.load(name, pristine.version, upto, options.root)
         return series.apply(chosen, pristine, self.cache, report)
 
     # What a person is told of it.
@@ -426,6 +433,27 @@ class Gate:
         reason = static_rules.silent(sources.variant, wanted.variants)
         findings = [] if reason else wanted.check(sources.path)
         return verdict.judge_sources(f"{rule} on {sources.path}", [str(finding) for finding in findings], reason)
+
+    def commits(self, report: Report = silent) -> Verdict:
+        """The verdict on whether what the series touches compiles after each of its patches (S-10).
+
+        Raises InfrastructureError for a file that does not compile without any of them.
+        """
+        patches = () if self._existing else self._tree(report).series.patches
+        if not patches:
+            return verdict.judge_sources("S-10", (), "there is no patch to compile: run with --series frozen-bit-v4")
+        pristine, jobs, wanted = self._level(0, report), self.options.jobs, f"{DEFAULT_CONFIG}+{TOUCHED}"
+        touched = {name for patch in patches for name in patch.files if name.endswith(".c")}
+        files = sorted(name for name in touched if (pristine.path / name).is_file())
+        before = build.compile_files(pristine, files, wanted, self.cache, jobs, report)
+        if before.failed:
+            raise InfrastructureError(f"S-10: {' '.join(before.failed)}: not to be compiled without any patch either")
+        findings = []
+        for level, patch in enumerate(patches, 1):
+            after = build.compile_files(self._level(level, report), files, wanted, self.cache, jobs, report)
+            findings += [f"{patch}: {line}" for line in after.worse_than(before)]
+            before = after
+        return verdict.judge_sources(f"compile {' '.join(files)}", findings, None)
 
     def static_site(self, site: Site) -> Verdict:
         """The verdict on one place that the series has to convert (S-09)."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""S-01 to S-09: what must hold in the sources of a tree that has the series; no kernel is built for it.
+"""S-01 to S-10: what must hold in the sources of a tree that has the series; no kernel is built for it.
 
-The rules are kernelgate/static_rules.py, the places that S-09 asks about call_sites.toml.
+The rules are kernelgate/static_rules.py, the places that S-09 asks about call_sites.toml. S-10
+compiles what the series touches after each of its patches, which is for the night.
 """
 
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kernelgate import static_rules
+from kernelgate import selection, static_rules
 
 pytestmark = pytest.mark.sources
 
@@ -66,3 +67,10 @@ def test_exchange_of_the_last_put_acquires(rule_verdict: Any, judged: Any) -> No
 @pytest.mark.parametrize("case", SITES, ids=lambda site: site.name.replace("/", "."))
 def test_call_site_is_converted(gate: Any, case: static_rules.Site, judged: Any) -> None:
     judged(gate.static_site(case))
+
+
+@pytest.mark.case("S-10")
+def test_every_patch_compiles(pytestconfig: pytest.Config, gate: Any, judged: Any) -> None:
+    if pytestconfig.getoption("configuration") != selection.ALL and "S-10" not in pytestconfig.getoption("--case"):
+        pytest.skip("compiling takes a minute a patch: run with --case S-10, or everything with --config all")
+    judged(gate.commits())

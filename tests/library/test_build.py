@@ -5,6 +5,7 @@ The tree here is a few lines with a Makefile that has the kernel's targets; make
 ccache are the real ones. Real kernels are built by the gate itself.
 """
 
+import os
 import shutil
 import threading
 from dataclasses import replace
@@ -14,7 +15,7 @@ import pytest
 
 from kernelgate import build as building
 from kernelgate import kbuild
-from kernelgate.build import Kernel, build, build_modules, existing
+from kernelgate.build import Compiled, Kernel, build, build_modules, compile_files, existing
 from kernelgate.cache import Cache
 from kernelgate.command import run
 from kernelgate.errors import BuildError, InfrastructureError, UserError
@@ -29,6 +30,7 @@ tinyconfig:
 	@echo CONFIG_X86_64=y > .config; ln -sfn .. source
 	@echo include ../Makefile > Makefile; echo tinyconfig >> runs
 olddefconfig: ; @sed -i /GONE/d .config
+prepare: ;
 vmlinux: $(obj-y)
 	@$(CC) -nostdlib -static -Wl,--build-id=sha1 -Wl,-e0 -o $@ $^
 	@mkdir -p include/config && echo 7.2.0 > include/config/kernel.release
@@ -120,6 +122,35 @@ def test_a_build_that_was_killed_goes_on(tree: PatchedTree, cache: Cache, kconfi
     assert again == first
     assert (first.build_dir / "one.o").stat().st_mtime_ns == kept
     assert runs(first) == 2
+
+
+def compiled(tree: PatchedTree, cache: Cache, kconfigs: Path) -> Compiled:
+    return compile_files(tree, ("one.c", "two.c"), "main", cache, 2, silent, kconfigs)
+
+
+def test_files_are_compiled_each_by_itself(tree: PatchedTree, cache: Cache, kconfigs: Path) -> None:
+    assert compiled(tree, cache, kconfigs) == Compiled((), (), ())
+    (tree.path / "one.c").write_text("int one(void) { return 1 }\n")
+    broken = compiled(tree, cache, kconfigs)
+    assert broken.failed == ("one.o",)
+    assert any("error: expected ';'" in line for line in broken.errors)
+
+
+def test_files_of_another_patch_level_are_compiled_though_they_are_old(
+    tree: PatchedTree, cache: Cache, kconfigs: Path
+) -> None:
+    compiled(tree, cache, kconfigs)
+    (tree.path / "two.c").write_text("int two(void) { int unused; return 2; }\n")
+    os.utime(tree.path / "two.c", (0, 0))
+    assert ["unused variable" in line for line in compiled(tree, cache, kconfigs).warnings] == [True]
+
+
+def test_only_what_is_new_is_worse() -> None:
+    before = Compiled(("a.o",), ("a.c:1:1: error: old",), ("b.c:10:2: warning: unused variable 'i'",))
+    moved = Compiled(("a.o",), ("a.c:9:1: error: old",), ("b.c:11:2: warning: unused variable 'i'",))
+    assert moved.worse_than(before) == []
+    worse = Compiled(("a.o", "b.o"), ("b.c:3:1: error: new",), ("b.c:11:2: warning: unused variable 'j'",))
+    assert worse.worse_than(before) == ["b.c:3:1: error: new", "b.c:11:2: warning: unused variable 'j'"]
 
 
 @pytest.mark.parametrize("name", ["vmlinux", "Module.symvers"])
