@@ -92,7 +92,7 @@ def test_the_least_that_is_needed(tmp_path: Path) -> None:
         pytest.param(
             '"frozen_bit"', '"frozen"', "variant: unknown variant 'frozen': did you mean frozen_bit", id="variant"
         ),
-        ('variant = "frozen_bit"', "", "variant: is missing"),
+        pytest.param('variant = "frozen_bit"', "", "variant: is missing", id="no variant"),
         pytest.param(
             '"warn"', '"warning"', "assertions: unknown assertions 'warning': did you mean warn", id="assertions"
         ),
