@@ -9,8 +9,11 @@
 #ifndef KG_COMPAT_H
 #define KG_COMPAT_H
 
+#include <kunit/test.h>
 #include <linux/gfp.h>
+#include <linux/limits.h>
 #include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/nodemask.h>
 #include <linux/page_ref.h>
 #ifdef KG_HAVE_PAGE_FRAG_CACHE_H
@@ -31,6 +34,34 @@ static inline bool kg_try_add(struct page *page, int nr)
 	return page_ref_add_unless_zero(page, nr);
 #else
 	return page_ref_add_unless(page, nr, 0);
+#endif
+}
+
+/* Freeze a page that nobody else knows of, through the header's own function. */
+static inline void kg_set_frozen(struct page *page)
+{
+#ifdef KG_HAVE_SET_FROZEN
+	set_page_count_frozen(page);
+#else
+	set_page_count(page, 0);
+#endif
+}
+
+/* How many references the gve driver of this tree takes on each of its pages. */
+#ifdef KG_HAVE_GVE_BIAS
+#define KG_GVE_BIAS	(INT_MAX / 4)
+#else
+#define KG_GVE_BIAS	INT_MAX
+#endif
+
+/* Memory of a process for a case that has none; 0 where KUnit has none (before 6.11). */
+static inline unsigned long kg_user_memory(struct kunit *test, unsigned long size)
+{
+#ifdef KG_HAVE_KUNIT_MMAP
+	return kunit_vm_mmap(test, NULL, 0, size, PROT_READ | PROT_WRITE,
+			     MAP_ANONYMOUS | MAP_PRIVATE, 0);
+#else
+	return 0;
 #endif
 }
 
