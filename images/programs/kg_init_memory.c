@@ -8,8 +8,9 @@
 #define KG_WITHOUT_OWNER	(KG_BUDDY | KG_SLAB | KG_COMPOUND_TAIL)
 
 /*
- * A part of it is in use again by the time that a program can look. What comes
- * out of the allocator frozen, as slabs and tails do, is as it came in.
+ * Much of it is in use again by the time that a program can look; the scan that
+ * ends each case sees where the rest of it, and the initramfs, have gone. What
+ * comes out of the allocator frozen, as slabs and tails do, is as it came in.
  */
 static void freed_init_memory_is_frozen(void)
 {
@@ -29,7 +30,6 @@ static void freed_init_memory_is_frozen(void)
 	kg_note("init memory: pfns %lx to %lx, %lu given back, %lu have no owner", first, last,
 		given_back, seen);
 	kg_expect(given_back == last - first + 1, "a part of the init memory is still reserved");
-	kg_expect(seen > 0, "each has an owner, so that nothing was looked at");
 }
 
 const struct kg_case kg_cases[] = {
