@@ -274,8 +274,9 @@ class Boot:
 def qemu_argv(boot: Boot, memory: Path, shared: bool, in_turn: bool = False) -> list[str]:
     """QEMU's command line for BOOT, without its console and control channels.
 
-    MEMORY is the folder of the memory files, mapped SHARED or privately. Emulated CPUs
-    run at once, or IN_TURN in one thread: see machine.boot().
+    MEMORY is the folder of the memory files, mapped SHARED for a guest that boots, or
+    privately for one that is restored, which has its kernel in memory already. Emulated
+    CPUs run at once, or IN_TURN in one thread: see machine.boot().
     """
     common = boot.platform
     cpu = boot.spec.cpu or ("host" if boot.accel == "kvm" else common.cpu)
@@ -294,14 +295,23 @@ def qemu_argv(boot: Boot, memory: Path, shared: bool, in_turn: bool = False) -> 
         "-smp", f"{boot.spec.cpus},sockets={boot.spec.sockets}",
         "-m", _memory(boot.spec),
         *_numa(boot.spec, memory, shared),
+        *(_start(boot, memory) if shared else []),
+        "-netdev", "user,id=net,ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:0-:22",
+        "-device", "virtio-net-pci,netdev=net,romfile=,guest_announce=off",
+        *common.options,
+        *boot.spec.extra,
+    ]
+    # fmt: on
+
+
+def _start(boot: Boot, memory: Path) -> list[str]:
+    """What a booting guest is started with. To read it takes QEMU as long as the rest of its start."""
+    # fmt: off
+    return [
         "-kernel", str(boot.kernel.image),
         "-initrd", str(boot.initramfs),
         "-append", boot.parameters,
-        "-netdev", "user,id=net,ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:0-:22",
-        "-device", "virtio-net-pci,netdev=net,romfile=",
         *(["-dtb", str(memory / DEVICE_TREE)] if boot.described else []),
-        *common.options,
-        *boot.spec.extra,
     ]
     # fmt: on
 

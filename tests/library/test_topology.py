@@ -105,7 +105,7 @@ def test_guest_reaches_nothing_and_is_reached_from_this_host_alone(arch: str, na
 
 @pytest.mark.parametrize(("arch", "name"), EVERYWHERE)
 def test_panic_ends_qemu(arch: str, name: str) -> None:
-    words = argv(arch, name)
+    words = argv(arch, name, shared=True)
     assert "-no-reboot" in words
     assert "panic=-1" in values(words, "-append")[0].split()
 
@@ -126,6 +126,20 @@ def test_persistent_memory_is_left_alone_by_the_kernel() -> None:
     assert "memmap=128M!0x18000000" in boot_of("x86_64", "nvdimm").parameters.split()
     assert values(argv("x86_64", "nvdimm"), "-m") == ["512M"]
     assert "memmap" not in boot_of("x86_64", "smp2").parameters
+
+
+@pytest.mark.parametrize(("arch", "name"), EVERYWHERE)
+def test_restored_guest_has_its_kernel_in_memory(arch: str, name: str) -> None:
+    start = {"-kernel", "-initrd", "-append", "-dtb"}
+    booting, restored = argv(arch, name, shared=True), argv(arch, name)
+    assert {"-kernel", "-initrd", "-append"} <= set(booting)
+    assert not start & set(restored)
+    assert values(booting, "-device") == values(restored, "-device")
+
+
+def test_nobody_is_told_of_a_guest_that_was_restored() -> None:
+    card = next(word for word in values(argv("arm64", "smp2"), "-device") if word.startswith("virtio-net"))
+    assert "guest_announce=off" in card.split(",")
 
 
 def test_room_for_memory_to_come() -> None:
