@@ -23,16 +23,16 @@ __all__ = ["code"]
 
 def test_key_is_ours_alone_and_fits_its_public_half(tmp_path: Path) -> None:
     key = make_key(tmp_path)
-    private = tmp_path / "id_ed25519"
+    private = tmp_path / "id_rsa"
     assert private.stat().st_mode & 0o777 == 0o600
     kind, text = key.public.split()
-    assert kind == "ssh-ed25519"
-    assert paramiko.Ed25519Key(filename=str(private)).get_base64() == text
+    assert kind == "ssh-rsa"
+    assert paramiko.RSAKey(filename=str(private)).get_base64() == text
 
 
 def test_each_key_is_another(tmp_path: Path) -> None:
     first = make_key(tmp_path)
-    (tmp_path / "id_ed25519").unlink()
+    (tmp_path / "id_rsa").unlink()
     assert make_key(tmp_path).public != first.public
 
 
