@@ -63,6 +63,8 @@ static void kg_hook(const atomic_t *count)
 #define atomic_fetch_or(i, v)		KG_HOOKED_LAST(atomic_fetch_or, i, v)
 
 #include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 
@@ -199,6 +201,83 @@ static void two_gets_and_a_put_inside_last_put_free_nothing(struct kunit *test)
 	kg_release_hooked(page);
 }
 
+/* The put of a later owner, in a thread of its own, which stops where an intruder is let in. */
+static struct kg_later_put {
+	struct completion inside;
+	struct completion go_on;
+	struct completion done;
+	bool begun;
+	bool last;
+} kg_later;
+
+static void kg_later_owner_stops(void)
+{
+	complete(&kg_later.inside);
+	wait_for_completion(&kg_later.go_on);
+}
+
+static int kg_later_owner_puts(void *unused)
+{
+	kg_later.last = put_page_testzero(kg_page);
+	complete(&kg_later.inside);
+	complete(&kg_later.done);
+	return 0;
+}
+
+/* Returns when that put is between its steps, or over if it has only one. */
+static void kg_begin_later_put(void)
+{
+	kg_intruder = kg_later_owner_stops;
+	kg_hooked = &kg_page->_refcount;
+	kg_later.begun = !IS_ERR(kthread_run(kg_later_owner_puts, NULL, "kg_later_put"));
+	if (kg_later.begun)
+		wait_for_completion(&kg_later.inside);
+}
+
+static void kg_finish_later_put(void)
+{
+	complete(&kg_later.go_on);
+	if (kg_later.begun)
+		wait_for_completion(&kg_later.done);
+}
+
+/* Get and put the page; if that frees it, it is allocated again, and put again. */
+static void kg_intruder_brings_a_later_owner(void)
+{
+	kg_intruder_gets_and_puts();
+	if (!kg_intruder_put_last)
+		return;
+	page_ref_unfreeze(kg_page, 1);
+	kg_begin_later_put();
+}
+
+/*
+ * Who put a page for the last time frees it, in his own way: a block of pages, a
+ * folio, a fragment. So a put that is late must not free the page of a later
+ * owner, who has just put it, too.
+ */
+static void put_frees_no_page_of_a_later_owner(struct kunit *test)
+{
+	struct page *page = kg_new_hooked_page(test, 1, kg_intruder_brings_a_later_owner);
+	bool first;
+
+	kg_later = (struct kg_later_put){};
+	init_completion(&kg_later.inside);
+	init_completion(&kg_later.go_on);
+	init_completion(&kg_later.done);
+
+	first = put_page_testzero(page);
+	kg_finish_later_put();
+
+	KUNIT_EXPECT_EQ(test, kg_later.begun, kg_intruder_put_last);
+	KUNIT_EXPECT_EQ_MSG(test, first, !kg_later.begun, "%s",
+			    first ? "the put of an earlier owner frees the page of the later one" :
+				    "nobody frees the page");
+	KUNIT_EXPECT_EQ(test, kg_later.last, kg_later.begun);
+	KUNIT_EXPECT_TRUE(test, kg_is_frozen(kg_raw(page)));
+	kg_release_hooked(page);
+}
+
 /* The count is reset only if it is still the one that was beyond the limit. */
 static void unfreeze_inside_reset_is_not_lost(struct kunit *test)
 {
@@ -222,6 +301,7 @@ static struct kunit_case kg_page_ref_hook_cases[] = {
 	KG_CASE("REF-06", put_that_is_not_last_frees_nothing),
 	KG_CASE("REF-07", get_and_put_inside_last_put_free_page_once),
 	KG_CASE("REF-07", two_gets_and_a_put_inside_last_put_free_nothing),
+	KG_CASE("RACE-13", put_frees_no_page_of_a_later_owner),
 	KG_CASE("REF-04", unfreeze_inside_reset_is_not_lost),
 	{}
 };
