@@ -8,6 +8,8 @@
 #include "kg_tap.h"
 
 #define KG_AREAS	"/sys/kernel/debug/cma/*"
+/* Bits for an area of 256 MiB. */
+#define KG_WORDS	2048
 
 static char kg_area[256];
 
@@ -31,41 +33,62 @@ static void kg_find_area(void)
 		kg_read(kg_in_area("used")));
 }
 
-/* The first page that is out: the first bit set of words of 32. */
-static unsigned long kg_first_out(void)
+/* Which pages are out, a bit each. */
+static void kg_read_bitmap(unsigned int *words)
 {
 	static char text[65536];
-	unsigned long bit = 0, word;
 	char *rest = text;
+	unsigned long i;
 
 	kg_require(kg_try_read(kg_in_area("bitmap"), text, sizeof(text)), "bitmap: %s",
 		   strerror(errno));
-	for (;; bit += 32) {
-		kg_require(*rest >= '0' && *rest <= '9', "no page is out: %s", rest);
-		word = strtoul(rest, &rest, 10);
-		if (word)
-			return kg_read(kg_in_area("base_pfn")) + bit + __builtin_ctzl(word);
+	for (i = 0; i < KG_WORDS && *rest >= '0' && *rest <= '9'; i++) {
+		words[i] = strtoul(rest, &rest, 10);
 		rest += strspn(rest, "\n ");
 	}
+	kg_require(i * 32 >= kg_read(kg_in_area("count")) && !*rest, "bitmap of %lu words: %s", i,
+		   rest);
+}
+
+/* The first page that is out by now and was not before. */
+static unsigned long kg_first_new(const unsigned int *before, const unsigned int *now)
+{
+	unsigned long i;
+
+	for (i = 0; i < KG_WORDS && !(now[i] & ~before[i]); i++)
+		;
+	kg_require(i < KG_WORDS, "the bitmap shows no page that went out");
+	return kg_read(kg_in_area("base_pfn")) + i * 32 + __builtin_ctz(now[i] & ~before[i]);
+}
+
+static void kg_expect_used(unsigned long pages)
+{
+	unsigned long used = kg_read(kg_in_area("used"));
+
+	kg_require(used == pages, "%lu pages are out instead of %lu", used, pages);
 }
 
 static void kg_take_and_give_back(unsigned long pages)
 {
+	static unsigned int before[KG_WORDS], now[KG_WORDS];
+	unsigned long used = kg_read(kg_in_area("used"));
 	unsigned long pfn, first;
 
+	kg_read_bitmap(before);
 	kg_write(kg_in_area("alloc"), pages);
-	kg_require(kg_read(kg_in_area("used")) == pages, "%lu pages are out instead of %lu",
-		   kg_read(kg_in_area("used")), pages);
-	first = kg_first_out();
+	kg_expect_used(used + pages);
+	kg_read_bitmap(now);
+	first = kg_first_new(before, now);
 	for (pfn = first; pfn < first + pages; pfn++)
 		kg_expect(kg_raw(pfn) == 1, "pfn %lx is out with raw %08x", pfn, kg_raw(pfn));
 	kg_expect(!kg_scan_bad(), "pages are not frozen while %lu are out", pages);
 	kg_write(kg_in_area("free"), pages);
-	kg_expect(kg_read(kg_in_area("used")) == 0, "not all of %lu pages came back", pages);
+	kg_expect_used(used);
 	kg_drain();
 	for (pfn = first; pfn < first + pages; pfn++)
 		kg_expect(kg_frozen(pfn) || !(kg_flags(pfn) & KG_BUDDY),
 			  "pfn %lx is free with raw %08x", pfn, kg_raw(pfn));
+	kg_note("%lu pages from %lx went and came", pages, first);
 }
 
 static void pages_of_an_area_come_and_go(void)
