@@ -72,6 +72,9 @@ CONSOLE_LINES = 10
 TOUCHED = "touched"
 """The fragment with which all files compile that the series touch."""
 
+KCSAN = "/sys/kernel/debug/kcsan"
+"""Where the detector of data races is switched on (kernel/kcsan/debugfs.c), of kernels that have it."""
+
 FILTER = "/sys/module/kunit/parameters/filter_glob"
 """Which cases a module runs when it is loaded (lib/kunit/executor.c; writable since 6.6)."""
 
@@ -141,6 +144,11 @@ def layout(guest: Guest, spec: MachineSpec, numa: bool = True) -> list[tuple[str
 def _cpus(first: int, count: int) -> str:
     """COUNT CPUs from FIRST on, as sysfs lists them (bitmap_print_to_pagebuf())."""
     return f"{first}-{first + count - 1}" if count > 1 else str(first) if count else ""
+
+
+def _written(word: str, path: str) -> str:
+    """The shell's words that write WORD to PATH where that can be written."""
+    return f"{{ ! [ -w {path} ] || printf %s {word} > {path}; }}"
 
 
 def _shown(guest: Guest, path: str) -> str:
@@ -500,7 +508,7 @@ class Gate:
 
             def work() -> Result:
                 glob = f"{suite.name}.{cases}"
-                guest.run(["sh", "-c", f"! [ -w {FILTER} ] || printf %s {shlex.quote(glob)} > {FILTER}"], check=True)
+                guest.run(["sh", "-c", f"{_written(shlex.quote(glob), FILTER)} && {_written('on', KCSAN)}"], check=True)
                 return guest.insmod(path, timeout=SUITE_SECONDS)
 
             return self._observe(target, guest, f"insmod {path.name} ({cases})", work)
