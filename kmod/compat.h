@@ -191,6 +191,26 @@ static inline int kg_split(struct page *page)
 	return to_pages ? to_pages(page, NULL) : -EOPNOTSUPP;
 }
 
+/* Pages that a file may be mapped to directly have no reference while idle since 6.15; before, one. */
+static inline bool kg_idle_dax_is_frozen(void)
+{
+#ifdef KG_HAVE_DAX_IDLE
+	return true;
+#else
+	return false;
+#endif
+}
+
+/* Whose device page @pfn is, kept from going until put_dev_pagemap(). */
+static inline struct dev_pagemap *kg_get_dev_pagemap(unsigned long pfn)
+{
+#ifdef KG_HAVE_DEV_PAGEMAP_OF_PFN
+	return get_dev_pagemap(pfn);
+#else
+	return get_dev_pagemap(pfn, NULL);
+#endif
+}
+
 /* Large kmalloc pages have a type of their own, and no reference, since 6.15. */
 static inline bool kg_has_large_kmalloc(void)
 {

@@ -6,6 +6,9 @@
  * are frozen: each page of each block in the buddy allocator, the tails of
  * compound pages, slab pages and large kmalloc pages.
  *
+ * So are the pages of persistent memory that no file has mapped. They are never
+ * online: their zone says where they are, and their pagemap what they are for.
+ *
  * The scan runs while stop_machine() holds all other CPUs at a point where they
  * could be preempted, hence outside zone->lock and every other spinlock. So
  * what it sees is a state that lasts, not the middle of a change.
@@ -14,6 +17,7 @@
 #define KG_FROZEN_SCAN_H
 
 #include <linux/memory_hotplug.h>
+#include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/nodemask.h>
@@ -39,8 +43,12 @@ struct kg_scan {
 	unsigned long tails;
 	unsigned long slabs;
 	unsigned long large_kmallocs;
+	unsigned long device_pages;
 	unsigned long bad;
 	struct kg_offender offenders[KG_SCAN_OFFENDERS];
+	/* A page that somebody wants to be told of, and its kind once it was found to offend. */
+	const struct page *sought;
+	const char *sought_is;
 };
 
 static void kg_scan_page(struct kg_scan *scan, const struct page *page,
@@ -57,6 +65,8 @@ static void kg_scan_page(struct kg_scan *scan, const struct page *page,
 			.flags = *(const unsigned long *)&page->flags,
 			.raw = raw,
 		};
+	if (page == scan->sought)
+		scan->sought_is = kind;
 	scan->bad++;
 }
 
@@ -110,21 +120,83 @@ static void kg_scan_node(struct kg_scan *scan, int nid)
 	}
 }
 
+#ifdef CONFIG_ZONE_DEVICE
+/*
+ * Idle pages can be told of file systems only: theirs that belong to no file. Who
+ * else has device pages hands them out by rules of his own.
+ */
+static void kg_scan_device_page(struct kg_scan *scan, struct page *page,
+				const struct dev_pagemap *pgmap)
+{
+	if (PageTail(page)) {
+		scan->tails++;
+		kg_scan_page(scan, page, "device tail");
+	} else if (pgmap->type == MEMORY_DEVICE_FS_DAX && kg_idle_dax_is_frozen() &&
+		   !page->mapping) {
+		scan->device_pages++;
+		kg_scan_page(scan, page, "idle device page");
+	}
+}
+
+/* The memory map may be in the device's own memory, whose first pages then are not mapped. */
+static unsigned long kg_first_device_pfn(const struct dev_pagemap *pgmap)
+{
+	unsigned long pfn = PHYS_PFN(pgmap->range.start);
+
+	if (pgmap->flags & PGMAP_ALTMAP_VALID)
+		pfn += pgmap->altmap.reserve + pgmap->altmap.free;
+	return pfn;
+}
+
+static void kg_scan_device_zone(struct kg_scan *scan, const struct zone *zone)
+{
+	unsigned long pfn = zone->zone_start_pfn, end;
+	struct dev_pagemap *pgmap;
+
+	for (; pfn < zone_end_pfn(zone); pfn = end) {
+		/* A pagemap begins and ends with a subsection. */
+		end = ALIGN(pfn + 1, PAGES_PER_SUBSECTION);
+		pgmap = kg_get_dev_pagemap(pfn);
+		if (!pgmap)
+			continue;
+		for (pfn = max(pfn, kg_first_device_pfn(pgmap)); pfn < end; pfn++)
+			kg_scan_device_page(scan, pfn_to_page(pfn), pgmap);
+		put_dev_pagemap(pgmap);
+	}
+}
+
+static void kg_scan_devices(struct kg_scan *scan, int nid)
+{
+	kg_scan_device_zone(scan, &NODE_DATA(nid)->node_zones[ZONE_DEVICE]);
+}
+#else
+static void kg_scan_devices(struct kg_scan *scan, int nid)
+{
+}
+#endif
+
 static int kg_scan_stopped(void *data)
 {
 	int nid;
 
-	for_each_online_node(nid)
+	for_each_online_node(nid) {
 		kg_scan_node(data, nid);
+		kg_scan_devices(data, nid);
+	}
 	return 0;
 }
 
-static struct kg_scan kg_scan(void)
+static struct kg_scan kg_scan_for(const struct page *sought)
 {
-	struct kg_scan scan = {};
+	struct kg_scan scan = { .sought = sought };
 
 	stop_machine(kg_scan_stopped, &scan, NULL);
 	return scan;
+}
+
+static inline struct kg_scan kg_scan(void)
+{
+	return kg_scan_for(NULL);
 }
 
 #endif

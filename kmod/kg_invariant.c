@@ -41,20 +41,9 @@ static void all_pages_without_owner_are_frozen(struct kunit *test)
 static void scan_finds_a_planted_offender(struct kunit *test)
 {
 	struct page *head = alloc_pages(GFP_KERNEL | __GFP_COMP, 2);
-	struct page *tail;
-	struct kg_scan scan;
 
 	KUNIT_ASSERT_NOT_NULL(test, head);
-	tail = head + 3;
-
-	/* The count that only the other kind of kernel would call frozen. */
-	kg_set_raw(tail, kg_expect.bit ? 0 : KG_FROZEN_BIT);
-	scan = kg_scan();
-	kg_set_raw(tail, kg_expect.frozen);
-
-	KUNIT_EXPECT_EQ(test, scan.bad, 1UL);
-	KUNIT_EXPECT_EQ(test, scan.offenders[0].pfn, page_to_pfn(tail));
-	KUNIT_EXPECT_STREQ(test, scan.offenders[0].kind, "tail");
+	kg_expect_planted_is_found(test, head + 3, "tail");
 	kg_release(head, 2);
 }
 

@@ -13,13 +13,35 @@ static void kg_scan_print(struct kunit *test, const struct kg_scan *scan)
 {
 	unsigned long i;
 
-	kunit_info(test, "%lu pages: %lu in %lu free blocks, %lu tails, %lu slabs, %lu large kmallocs; %lu not frozen\n",
+	kunit_info(test, "%lu pages: %lu in %lu free blocks, %lu tails, %lu slabs, %lu large kmallocs, %lu idle device pages; %lu not frozen\n",
 		   scan->pages, scan->buddy_pages, scan->buddy_blocks,
-		   scan->tails, scan->slabs, scan->large_kmallocs, scan->bad);
+		   scan->tails, scan->slabs, scan->large_kmallocs,
+		   scan->device_pages, scan->bad);
 	for (i = 0; i < min_t(unsigned long, scan->bad, KG_SCAN_OFFENDERS); i++)
 		kunit_info(test, "pfn %lx (%s): raw %08x, flags %lx\n",
 			   scan->offenders[i].pfn, scan->offenders[i].kind,
 			   scan->offenders[i].raw, scan->offenders[i].flags);
+}
+
+/*
+ * That a scan sees @page when its count is what only the other kind of kernel
+ * would call frozen. There may be other offenders, of which another case tells.
+ */
+static inline void kg_expect_planted_is_found(struct kunit *test, struct page *page,
+					      const char *kind)
+{
+	struct kg_scan before = kg_scan_for(page), planted;
+	u32 raw = kg_raw(page);
+
+	KUNIT_EXPECT_NULL(test, before.sought_is);
+	kg_set_raw(page, kg_expect.bit ? 0 : KG_FROZEN_BIT);
+	planted = kg_scan_for(page);
+	kg_set_raw(page, raw);
+
+	KUNIT_ASSERT_NOT_NULL(test, planted.sought_is);
+	KUNIT_EXPECT_STREQ(test, planted.sought_is, kind);
+	if (!before.bad)
+		KUNIT_EXPECT_EQ(test, planted.bad, 1UL);
 }
 
 /* What each stress ends with: all that must be frozen is, and was looked at. */

@@ -16,6 +16,13 @@ def test_invariant(kunit_verdict: Any, judged: Any) -> None:
     judged(kunit_verdict)
 
 
+@pytest.mark.suite("kg_zone_device")
+@pytest.mark.configurations("debug_vm", "production")
+@pytest.mark.machines(x86_64=["nvdimm"], arm64=["nvdimm"])
+def test_memory_of_a_device(kunit_verdict: Any, judged: Any) -> None:
+    judged(kunit_verdict)
+
+
 @pytest.mark.suite("kg_rules")
 @pytest.mark.configurations("debug_vm", "production", "kasan", "lockdep", "up")
 @pytest.mark.machines(x86_64=["smp2"], arm64=["lse", "llsc"])
