@@ -191,7 +191,7 @@ static inline int kg_split(struct page *page)
 	return to_pages ? to_pages(page, NULL) : -EOPNOTSUPP;
 }
 
-/* Pages that a file may be mapped to directly have no reference while idle since 6.15; before, one. */
+/* Idle pages of persistent memory have had no reference since 6.15, and one before that. */
 static inline bool kg_idle_dax_is_frozen(void)
 {
 #ifdef KG_HAVE_DAX_IDLE

@@ -331,6 +331,7 @@ def test_nothing_is_asked_of_a_kernel_without_the_check() -> None:
         (Variant.FROZEN_BIT, True, True, True),
         (Variant.FROZEN_BIT, False, False, True),
     ],
+    ids=["unpatched", "asserts", "bit", "production"],
 )
 def test_check_is_asked_of_kernels_that_have_it(variant: Variant, debug_vm: bool, death: bool, warning: bool) -> None:
     assert DEATH.holds(variant, debug_vm) is death
