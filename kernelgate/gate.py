@@ -45,7 +45,7 @@ from kernelgate.guest import Guest, Key, connect, make_key
 from kernelgate.machine import Snapshot
 from kernelgate.manifest import KnownDefect, Manifest
 from kernelgate.progress import Report, silent
-from kernelgate.selection import DEFAULT_CONFIG, SOURCES, Flavour, Target
+from kernelgate.selection import AS_FOUND, DEFAULT_CONFIG, SOURCES, Flavour, Target
 from kernelgate.static_rules import Site
 from kernelgate.suites import CRASH_MODULE, PROBE_MODULE, Case, Suite
 from kernelgate.topology import Boot, MachineSpec, Sign
@@ -122,6 +122,16 @@ def steadied(work: Callable[[], T]) -> T:
         return work()
     except EmulatorFault:
         return work()
+
+
+def configured_as(kernel: Kernel) -> str:
+    """The configuration that a manifest would name for KERNEL.
+
+    One built elsewhere, or put together of fragments, has the known defects of those like it: DEBUG_VM decides.
+    """
+    if kernel.config != AS_FOUND and "+" not in kernel.config:
+        return kernel.config
+    return DEFAULT_CONFIG if kernel.has("DEBUG_VM") else "production"
 
 
 def layout(guest: Guest, spec: MachineSpec, numa: bool = True) -> list[tuple[str, str, str]]:
@@ -320,7 +330,7 @@ class Gate:
         judged = self.sources() if flavour == SOURCES.flavour else self.kernel(flavour)
         manifest, level = self._expectations(judged.variant)
         base = ".".join(judged.version.split(".")[:2])
-        arch, config = (judged.arch, judged.config) if isinstance(judged, Kernel) else ("", "")
+        arch, config = (judged.arch, configured_as(judged)) if isinstance(judged, Kernel) else ("", "")
         known = manifest.known_defects if manifest else ()
         return tuple(defect for defect in known if defect.holds(level, base, arch, config))
 

@@ -6,12 +6,14 @@ from typing import Any, cast
 
 import pytest
 
+from kernelgate.build import Kernel
 from kernelgate.command import Result
 from kernelgate.errors import EmulatorFault, InfrastructureError
-from kernelgate.gate import Gate, Options, layout, steadied
+from kernelgate.gate import Gate, Options, configured_as, layout, steadied
 from kernelgate.selection import Target
 from kernelgate.suites import Case
 from kernelgate.topology import MachineSpec, Node, Sign
+from kernelgate.variant import Variant
 
 
 class Work:
@@ -43,6 +45,24 @@ def test_other_trouble_is_not_tried_again() -> None:
     with pytest.raises(InfrastructureError, match="disk full"):
         steadied(work)
     assert work.tries == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "name"),
+    [
+        ("lockdep", "CONFIG_DEBUG_VM=y\n", "lockdep"),
+        ("as-found", "CONFIG_DEBUG_VM=y\n", "debug_vm"),
+        ("as-found", "# CONFIG_DEBUG_VM is not set\n", "production"),
+        ("debug_vm+./own.config", "CONFIG_DEBUG_VM=y\n", "debug_vm"),
+    ],
+)
+def test_a_kernel_without_a_name_has_the_defects_of_its_kind(
+    tmp_path: Path, config: str, options: str, name: str
+) -> None:
+    (tmp_path / "config").write_text(options)
+    here, variant = tmp_path, Variant.FROZEN_BIT
+    kernel = Kernel("arm64", config, here, here, here / "config", "7.2.0", "id", here, here, variant, "7.2", "key")
+    assert configured_as(kernel) == name
 
 
 def test_what_is_not_built_for_a_kernel_is_skipped_with_the_remedy(tmp_path: Path) -> None:
