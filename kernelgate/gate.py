@@ -448,7 +448,7 @@ class Gate:
     def static(self, rule: str) -> Verdict:
         """The verdict on the static rule RULE, e.g. "S-01"."""
         sources, wanted = self.sources(), static_rules.RULES[rule]
-        reason = static_rules.silent(sources.variant, wanted.variants)
+        reason = static_rules.silent(wanted, sources.variant, self._assertions(sources.path))
         findings = [] if reason else wanted.check(sources.path)
         return verdict.judge_sources(f"{rule} on {sources.path}", [str(finding) for finding in findings], reason)
 
@@ -549,13 +549,13 @@ class Gate:
     def _checks(self, kernel: Kernel, wanted: Sequence[Complaint]) -> list[Complaint]:
         """What of WANTED the kernel has checks for, the series' own in the form in which it has them."""
         held = [check for check in wanted if check.holds(kernel.variant, kernel.has("DEBUG_VM"))]
-        form = self._assertions(kernel)
+        form = self._assertions(kernel.source_dir)
         if form is Assertions.NONE:
             held = [check for check in held if not check.of_series]
         return [check.softened() if check.of_series and form is Assertions.WARN else check for check in held]
 
-    def _assertions(self, kernel: Kernel) -> Assertions:
-        """What the series' assertions do in KERNEL.
+    def _assertions(self, tree: Path) -> Assertions:
+        """What the series' assertions do in the kernel of TREE.
 
         All of a series does what its manifest says, so that one which has lost them is noticed. Part of a
         series, or a tree that was given, is known by its header.
@@ -563,7 +563,7 @@ class Gate:
         applied = None if self._existing else self._tree(silent).series
         if applied and applied.manifest and applied.level == applied.total:
             return applied.manifest.assertions
-        return assertions(kernel.source_dir)
+        return assertions(tree)
 
     def _pull(self, target: Target, guest: Guest, trigger: Case, how: str) -> Evidence:
         line = f"echo 1 > /proc/sys/kernel/panic_on_oops; echo {how} > /sys/kernel/debug/{CRASH_MODULE}/{trigger.name}"

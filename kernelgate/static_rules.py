@@ -9,6 +9,7 @@ text does.
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 from collections.abc import Callable, Container, Sequence
@@ -18,7 +19,7 @@ from pathlib import Path
 from kernelgate.c_source import Function, functions, line_of, reached, without_comments
 from kernelgate.command import find, run
 from kernelgate.errors import InfrastructureError, UserError
-from kernelgate.variant import Variant
+from kernelgate.variant import Assertions, Variant
 
 HEADER = "include/linux/page_ref.h"
 INTERNAL = "mm/internal.h"
@@ -63,14 +64,21 @@ class Site:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: the variants of a tree to which it applies, and the check."""
+    """One rule: the variants of a tree to which it applies, the check, and whether it is about the assertions."""
 
     variants: frozenset[Variant]
     check: Callable[[Path], list[Finding]]
+    of_assertions: bool = False
 
 
-def silent(variant: Variant, variants: Container[Variant]) -> str | None:
-    """Why a rule for VARIANTS says nothing about a tree of VARIANT, with the remedy; None where it does."""
+def silent(rule: Rule, variant: Variant, asserted: Assertions) -> str | None:
+    """Why RULE says nothing about a tree of VARIANT that asserts like that, with the remedy; None where it does."""
+    if rule.of_assertions and variant in rule.variants and asserted is Assertions.NONE:
+        return "the series asserts nothing up to this patch: run with all of them"
+    return _silent(variant, rule.variants)
+
+
+def _silent(variant: Variant, variants: Container[Variant]) -> str | None:
     if variant in variants:
         return None
     wanted = "--series frozen-bit-v4" if Variant.ASSERTS in variants else "all patches of --series frozen-bit-v4"
@@ -78,11 +86,11 @@ def silent(variant: Variant, variants: Container[Variant]) -> str | None:
 
 
 def silent_site(site: Site, variant: Variant, version: str) -> str | None:
-    """As silent(), for S-09 on SITE and a tree of VERSION."""
+    """As silent(), for S-09 on SITE in a tree of VERSION."""
     base = ".".join(version.split(".")[:2])
     if base not in (site.bases or PORTED):
         return f"{base} has no such place, or none that is known: run with --base {(site.bases or PORTED)[0]}"
-    return silent(variant, SITES_APPLY)
+    return _silent(variant, _WITH)
 
 
 # S-01 to S-03: names that are gone.
@@ -121,7 +129,8 @@ def _named(tree: Path, word: str, pattern: re.Pattern[str], what: str, allowed: 
 
 def raw_atomics(tree: Path) -> list[Finding]:
     """S-04: atomic operations on _refcount outside page_ref.h."""
-    files = [file for file in _files(tree, ("_refcount",)) if file != HEADER and _names_refcount(tree, file)]
+    named = _files(tree, ("->_refcount", "._refcount"))
+    files = [file for file in named if file != HEADER and _names_refcount(tree, file)]
     return [
         Finding(file, line, "an atomic operation on _refcount, outside page_ref.h")
         for _kind, file, line in _spatch(tree, "raw_atomics", files)
@@ -266,9 +275,6 @@ def unconverted(tree: Path, site: Site) -> list[Finding]:
 _WITH = frozenset({Variant.ASSERTS, Variant.FROZEN_BIT})
 _BIT = frozenset({Variant.FROZEN_BIT})
 
-SITES_APPLY = _WITH
-"""The variants to which S-09 applies."""
-
 RULES = {
     "S-01": Rule(_WITH, stray_set_page_count),
     "S-02": Rule(_WITH, folio_set_count),
@@ -276,7 +282,7 @@ RULES = {
     "S-04": Rule(frozenset(Variant), raw_atomics),
     "S-05": Rule(_BIT, negative_counts),
     "S-06": Rule(_BIT, tails_not_frozen),
-    "S-07": Rule(_WITH, assertions_not_where_they_belong),
+    "S-07": Rule(_WITH, assertions_not_where_they_belong, of_assertions=True),
     "S-08": Rule(_BIT, relaxed_exchanges),
 }
 """The rules that are one check of the whole tree; S-09 is one a site."""
@@ -293,13 +299,26 @@ def _line(text: str, offset: int) -> int:
     return text.count("\n", 0, offset) + 1
 
 
+WORDS = (
+    "set_page_count", "folio_set_count", "unless_zero", "->_refcount", "._refcount", "page_ref_count",
+    "folio_ref_count", "page_count", "init_compound_tail", "prep_compound_tail",
+)  # fmt: skip
+"""What the rules look for: all of a tree is read for them once."""
+
+
 def _files(tree: Path, words: Sequence[str]) -> list[str]:
-    """The C files of TREE that have one of WORDS, by paths relative to it."""
-    argv = ["git", "grep", "--no-index", "-l", "-F", *(part for word in words for part in ("-e", word)), "--"]
+    """The C files of TREE that have one of WORDS, some of those above, by paths relative to it."""
+    return [file for file in _candidates(tree) if any(word in _text(tree, file) for word in words)]
+
+
+@functools.cache
+def _candidates(tree: Path) -> tuple[str, ...]:
+    """The C files of TREE that have any of WORDS."""
+    argv = ["git", "grep", "--no-index", "-l", "-F", *(part for word in WORDS for part in ("-e", word)), "--"]
     result = run([*argv, "*.c", "*.h"], cwd=tree, check=False)
     if result.status not in (0, 1):
         raise InfrastructureError(f"{tree}: git grep: {result.stderr.strip()}")
-    return sorted(file for file in result.stdout.splitlines() if not file.startswith("tools/"))
+    return tuple(sorted(file for file in result.stdout.splitlines() if not file.startswith("tools/")))
 
 
 def _spatch(tree: Path, name: str, files: Sequence[str]) -> list[tuple[str, str, int]]:

@@ -9,7 +9,7 @@ import pytest
 from kernelgate import static_rules
 from kernelgate.errors import InfrastructureError, UserError
 from kernelgate.static_rules import HEADER, RULES, Site, silent, silent_site, sites, unconverted
-from kernelgate.variant import Variant
+from kernelgate.variant import Assertions, Variant
 
 ROOT = Path(__file__).parents[2]
 SITES = ROOT / "tests/frozen_bit/call_sites.toml"
@@ -264,11 +264,17 @@ def test_a_wrong_site_is_named(tmp_path: Path) -> None:
 
 
 def test_rules_are_silent_where_nothing_is_promised() -> None:
-    assert silent(Variant.UNPATCHED, RULES["S-04"].variants) is None
-    assert silent(Variant.FROZEN_BIT, RULES["S-05"].variants) is None
+    assert silent(RULES["S-04"], Variant.UNPATCHED, Assertions.NONE) is None
+    assert silent(RULES["S-05"], Variant.FROZEN_BIT, Assertions.BUG) is None
     for rule, wanted in (("S-01", "--series frozen-bit-v4"), ("S-05", "all patches of --series")):
-        assert wanted in str(silent(Variant.UNPATCHED, RULES[rule].variants))
-    assert "all patches" in str(silent(Variant.ASSERTS, RULES["S-08"].variants))
+        assert wanted in str(silent(RULES[rule], Variant.UNPATCHED, Assertions.NONE))
+    assert "all patches" in str(silent(RULES["S-08"], Variant.ASSERTS, Assertions.BUG))
+
+
+def test_the_rule_of_assertions_is_silent_where_the_series_has_none_yet() -> None:
+    assert "run with all of them" in str(silent(RULES["S-07"], Variant.FROZEN_BIT, Assertions.NONE))
+    assert silent(RULES["S-07"], Variant.FROZEN_BIT, Assertions.WARN) is None
+    assert "--series frozen-bit-v4" in str(silent(RULES["S-07"], Variant.UNPATCHED, Assertions.NONE))
 
 
 def test_a_site_of_another_base_names_that_base() -> None:
