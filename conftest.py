@@ -25,6 +25,8 @@ CONFIGS = pytest.StashKey[tuple[str, ...]]()
 ROWS = pytest.StashKey[list[report.Row]]()
 TROUBLE = pytest.StashKey[set[int]]()
 """The exit statuses of what kept tests from being run."""
+LEFT_OUT = pytest.StashKey[list[pytest.Item]]()
+"""What a test was collected for and is not run."""
 
 
 class KnownDefectReproducedError(AssertionError):
@@ -54,6 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = []
     config.stash[TROUBLE] = set()
+    config.stash[LEFT_OUT] = []
     try:
         config.stash[ARCHES] = _arches(config)
         config.stash[CONFIGS] = _configs(config)
@@ -165,6 +168,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         others = [item for item in items if not wanted & {marker.args[0] for marker in item.iter_markers("case")}]
         _leave_out(config, items, others)
     items.sort(key=lambda item: str(_target(item) or ""))
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    if items:
+        items[0].config.stash[LEFT_OUT] += items
 
 
 def _leave_out(config: pytest.Config, items: list[pytest.Item], others: list[pytest.Item]) -> None:
@@ -293,9 +301,31 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """4 or 75 where nothing failed but what was asked for, or the place we run in (promise 2)."""
-    failed = session.testsfailed > len([row for row in session.config.stash[ROWS] if row.outcome == report.ERROR])
+    rows = session.config.stash[ROWS]
+    failed = session.testsfailed > len([row for row in rows if row.outcome == report.ERROR])
     if session.config.stash[TROUBLE] and not failed:
         session.exitstatus = min(session.config.stash[TROUBLE])
+    if unshown := _unshown(session):
+        rows += unshown
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _unshown(session: pytest.Session) -> list[report.Row]:
+    """Known defects that a run as wide as this one should have met, and has not."""
+    config, rows = session.config, session.config.stash[ROWS]
+    if GATE not in config.stash or config.getoption("machine") or config.option.runxfail:
+        return []
+    told = {row.nodeid for row in rows if row.outcome != report.ERROR}
+    missing = config.stash[LEFT_OUT] + [item for item in session.items if item.nodeid not in told]
+    left_out = {
+        (target.flavour, marker.args[0])
+        for item in missing
+        if (target := _target(item))
+        for marker in item.iter_markers("case")
+    }
+    gate = config.stash[GATE]
+    flavours = {row.target.flavour for row in rows if row.kernel and row.target != selection.SOURCES}
+    return report.unshown(rows, left_out, {flavour: gate.to_show(flavour) for flavour in flavours})
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

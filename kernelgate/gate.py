@@ -326,6 +326,10 @@ class Gate:
                 return defect
         return None
 
+    def to_show(self, flavour: Flavour) -> tuple[KnownDefect, ...]:
+        """The defects that spread, and that a run on the kernel of FLAVOUR has to show somewhere."""
+        return tuple(defect for defect in self._defects(flavour) if defect.must_show)
+
     def _defects(self, flavour: Flavour) -> tuple[KnownDefect, ...]:
         judged = self.sources() if flavour == SOURCES.flavour else self.kernel(flavour)
         manifest, level = self._expectations(judged.variant)

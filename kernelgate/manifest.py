@@ -21,7 +21,8 @@ test = "..."                       # the rest is optional: the test or tests of 
 bases = ["7.3"]                    # where it shows, when not everywhere,
 arches = ["x86_64"]
 configs = ["debug_vm"]
-spreads = true                     # any case may fail of it, in the words of `shows`, or may not: not strict
+spreads = true                     # any case may fail of it, in the words of `shows`, or may not: not strict;
+must_show = ["INV-01"]             # but a run that has all of these cases on a kernel shows it there at least once,
 mended_by = "other-series/mm-fix"  # and the patch that mends it, by its file's name without number and ".patch"
 """
 
@@ -58,6 +59,7 @@ class KnownDefect:
     configs: tuple[str, ...]
     mended_by: str | None
     spreads: bool = False
+    must_show: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         mend = f", mended by {self.mended_by}" if self.mended_by else ""
@@ -148,7 +150,10 @@ def _known_defect(entry: _Table) -> KnownDefect:
         configs=entry.texts("configs", optional=True),
         mended_by=entry.optional_text("mended_by"),
         spreads=entry.flag("spreads"),
+        must_show=entry.texts("must_show", optional=True),
     )
+    if defect.must_show and not defect.spreads:
+        raise entry.wrong("must_show", "is for a defect that spreads: each case of any other must show it")
     entry.done()
     return defect
 

@@ -27,6 +27,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from kernelgate.manifest import KnownDefect
 from kernelgate.progress import Report, Step
 from kernelgate.selection import SOURCES, Flavour, Target
 
@@ -35,6 +36,9 @@ FAILED = "failed"
 KNOWN = "known defects"
 SKIPPED = "skipped"
 ERROR = "lost"
+
+NOWHERE = "(any)"
+"""What stands for the machine where a whole run on a kernel is meant."""
 
 QUIET_SECONDS = 15.0
 """How often a step says how far it is where there is no terminal to redraw."""
@@ -90,6 +94,32 @@ def outlook(targets: Collection[Target], to_build: Collection[Flavour]) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def unshown(
+    rows: Sequence[Row], left_out: Collection[tuple[Flavour, str]], defects: Mapping[Flavour, Sequence[KnownDefect]]
+) -> list[Row]:
+    """A failure for each of DEFECTS that a kernel was to show somewhere, and that none of ROWS shows.
+
+    Nothing is said of a kernel on which not all of the cases ran that must show it: LEFT_OUT are those of
+    which something did not.
+    """
+    found = []
+    for flavour, expected in defects.items():
+        here = [row for row in rows if row.target.flavour == flavour]
+        shown = {row.detail for row in here if row.outcome == KNOWN}
+        ran = {row.case for row in here if row.outcome in (PASSED, KNOWN, FAILED)}
+        for defect in expected:
+            complete = all(case in ran and (flavour, case) not in left_out for case in defect.must_show)
+            if complete and str(defect) not in shown:
+                found.append(_unshown(defect, here[0]))
+    return found
+
+
+def _unshown(defect: KnownDefect, any_row: Row) -> Row:
+    nowhere = Target(any_row.target.arch, NOWHERE, any_row.target.config)
+    detail = f"known defect did not show in any test\n{defect}"
+    return Row(defect.defect, nowhere, any_row.kernel, ", ".join(defect.must_show), FAILED, detail)
 
 
 def summary(rows: Sequence[Row], headline: str) -> str:

@@ -30,14 +30,15 @@ static void kg_scan_print(struct kunit *test, const struct kg_scan *scan)
 static inline void kg_expect_planted_is_found(struct kunit *test, struct page *page,
 					      const char *kind)
 {
-	struct kg_scan before = kg_scan_for(page), planted;
-	u32 raw = kg_raw(page);
+	struct kg_scan before, planted;
 
-	KUNIT_EXPECT_NULL(test, before.sought_is);
+	kg_set_raw(page, kg_expect.frozen);
+	before = kg_scan_for(page);
 	kg_set_raw(page, kg_expect.bit ? 0 : KG_FROZEN_BIT);
 	planted = kg_scan_for(page);
-	kg_set_raw(page, raw);
+	kg_set_raw(page, kg_expect.frozen);
 
+	KUNIT_EXPECT_NULL(test, before.sought_is);
 	KUNIT_ASSERT_NOT_NULL(test, planted.sought_is);
 	KUNIT_EXPECT_STREQ(test, planted.sought_is, kind);
 	if (!before.bad)

@@ -42,6 +42,7 @@ since = 1
 summary = "without the bit"
 shows = "raw 0"
 spreads = true
+must_show = ["INV-01", "FP-01"]
 """
 
 
@@ -72,7 +73,18 @@ def test_all_keys(tmp_path: Path) -> None:
                 mended_by="other/0003",
             ),
             KnownDefect(
-                ("INV-01",), "D10", 1, "without the bit", re.compile("raw 0"), (), (), (), (), None, spreads=True
+                cases=("INV-01",),
+                defect="D10",
+                since=1,
+                summary="without the bit",
+                shows=re.compile("raw 0"),
+                tests=(),
+                bases=(),
+                arches=(),
+                configs=(),
+                mended_by=None,
+                spreads=True,
+                must_show=("INV-01", "FP-01"),
             ),
         ),
         assertions=Assertions.WARN,
@@ -186,6 +198,11 @@ def test_a_known_defect_is_recognised_by_its_own_words_only() -> None:
 def test_what_it_shows_must_be_a_regular_expression(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="shows: is no regular expression"):
         read(written(tmp_path, FULL.replace("looks frozen", "looks (frozen")))
+
+
+def test_what_must_show_a_defect_is_asked_of_one_that_spreads(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="must_show: is for a defect that spreads"):
+        read(written(tmp_path, FULL.replace("spreads = true", "")))
 
 
 def test_whether_it_spreads_is_true_or_false(tmp_path: Path) -> None:

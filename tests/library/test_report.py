@@ -2,11 +2,13 @@
 """What a person reads: each outcome under its own name, the same sentence once, how long it may take."""
 
 import io
+import re
 from types import SimpleNamespace
 
 import pytest
 
 from kernelgate import report
+from kernelgate.manifest import KnownDefect
 from kernelgate.progress import Step
 from kernelgate.selection import SOURCES, Flavour, Target
 
@@ -45,6 +47,58 @@ def test_table_counts_each_machine_apart() -> None:
     lines = [line.split() for line in text.splitlines()]
     assert ["7.2.13-1", "x86_64", "debug_vm", "smp2", "2", "-", "-", "-", "-"] in lines
     assert ["7.2.13-1", "x86_64", "debug_vm", "lse", "-", "1", "-", "-", "-"] in lines
+
+
+D10 = KnownDefect(
+    cases=("INV-01",),
+    defect="D10",
+    since=2,
+    summary="a raw count of 0",
+    shows=re.compile("raw 0"),
+    tests=(),
+    bases=(),
+    arches=(),
+    configs=(),
+    mended_by=None,
+    spreads=True,
+    must_show=("INV-01", "FP-01"),
+)
+X86 = Flavour("x86_64")
+
+
+def ran(case: str, outcome: str = report.PASSED, target: Target = SMP2, detail: str = "") -> report.Row:
+    return report.Row(f"test[{case}]", target, "7.3.4", case, outcome, detail)
+
+
+def test_defect_that_shows_nowhere_is_a_failure_of_the_run() -> None:
+    (found,) = report.unshown([ran("INV-01"), ran("FP-01")], [], {X86: [D10]})
+    assert (found.outcome, str(found.target), found.kernel) == (report.FAILED, "x86_64-(any)", "7.3.4")
+    assert "did not show in any test" in report.summary([found], "head")
+    assert str(D10) in found.detail
+
+
+@pytest.mark.parametrize(
+    ("rows", "left_out"),
+    [
+        ([ran("INV-01"), ran("REF-01", report.KNOWN, detail=str(D10)), ran("FP-01")], []),
+        ([ran("INV-01")], []),
+        ([ran("INV-01"), ran("FP-01", report.SKIPPED)], []),
+        ([ran("INV-01"), ran("FP-01", report.ERROR)], []),
+        ([ran("INV-01"), ran("FP-01")], [(X86, "FP-01")]),
+        ([ran("INV-01", target=LSE), ran("FP-01")], []),
+    ],
+    ids=["shown elsewhere", "not asked for", "skipped", "lost", "part of it left out", "on another kernel"],
+)
+def test_nothing_is_said_of_a_run_that_shows_it_or_is_not_wide_enough(
+    rows: list[report.Row], left_out: list[tuple[Flavour, str]]
+) -> None:
+    assert report.unshown(rows, left_out, {X86: [D10]}) == []
+
+
+def test_defect_shown_by_another_kernel_is_not_shown_by_this_one() -> None:
+    rows = [ran("INV-01"), ran("FP-01"), ran("INV-01", report.KNOWN, LSE, str(D10))]
+    assert len(report.unshown(rows, [], {X86: [D10]})) == 1
+    assert len(report.unshown(rows, [(Flavour("arm64"), "INV-01")], {X86: [D10]})) == 1
 
 
 def test_same_sentence_is_printed_once_with_its_machines() -> None:
