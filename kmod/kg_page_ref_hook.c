@@ -4,20 +4,22 @@
  *
  * With the frozen bit a last put is two atomic operations, "count down" and "if
  * still zero, freeze", and a failed get is "count up" and "if beyond the limit,
- * reset". The operations that can be the second one are replaced below, before
- * page_ref.h is read, by ones that first let an intruder act: so the header's own
- * code is tested, in an order that a race would hit once in a long while. It is a
- * compare-and-exchange in version 4 of the series; the others are there for a
- * version that does it in another way.
+ * reset". Before the operations that can be the second one an intruder acts.
  *
  * Kernels that do it in one operation never call the intruder; what they promise
  * for the same sequence of calls is stated, too.
  */
-#include <linux/atomic.h>
+#include "hook.h"
 
-#ifdef _LINUX_PAGE_REF_H
-#error "page_ref.h was read before its atomic operations were replaced"
-#endif
+#include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+
+#include "compat.h"
+#include "expect.h"
+#include "kg.h"
 
 /* The count that is watched, and what to do when it is about to be written. */
 static atomic_t *kg_hooked;
@@ -33,44 +35,6 @@ static void kg_hook(const atomic_t *count)
 	kg_intrusions++;
 	kg_intruder();
 }
-
-#define KG_HOOKED(function, v, ...) \
-	({ atomic_t *kg_v = (v); kg_hook(kg_v); function(kg_v, __VA_ARGS__); })
-/* The same for those that take the value first. */
-#define KG_HOOKED_LAST(function, i, v) \
-	({ atomic_t *kg_v = (v); kg_hook(kg_v); function(i, kg_v); })
-
-#define atomic_cmpxchg(v, ...)	KG_HOOKED(atomic_cmpxchg, v, __VA_ARGS__)
-#define atomic_cmpxchg_acquire(v, ...)	KG_HOOKED(atomic_cmpxchg_acquire, v, __VA_ARGS__)
-#define atomic_cmpxchg_release(v, ...)	KG_HOOKED(atomic_cmpxchg_release, v, __VA_ARGS__)
-#define atomic_cmpxchg_relaxed(v, ...)	KG_HOOKED(atomic_cmpxchg_relaxed, v, __VA_ARGS__)
-#define atomic_try_cmpxchg(v, ...)	KG_HOOKED(atomic_try_cmpxchg, v, __VA_ARGS__)
-#define atomic_try_cmpxchg_acquire(v, ...) KG_HOOKED(atomic_try_cmpxchg_acquire, v, __VA_ARGS__)
-#define atomic_try_cmpxchg_release(v, ...) KG_HOOKED(atomic_try_cmpxchg_release, v, __VA_ARGS__)
-#define atomic_try_cmpxchg_relaxed(v, ...) KG_HOOKED(atomic_try_cmpxchg_relaxed, v, __VA_ARGS__)
-#define atomic_set(v, ...)	KG_HOOKED(atomic_set, v, __VA_ARGS__)
-#define atomic_xchg(v, ...)	KG_HOOKED(atomic_xchg, v, __VA_ARGS__)
-#define atomic_xchg_relaxed(v, ...)	KG_HOOKED(atomic_xchg_relaxed, v, __VA_ARGS__)
-#define atomic_add(i, v)		KG_HOOKED_LAST(atomic_add, i, v)
-#define atomic_sub(i, v)		KG_HOOKED_LAST(atomic_sub, i, v)
-#define atomic_sub_return(i, v)		KG_HOOKED_LAST(atomic_sub_return, i, v)
-#define atomic_sub_return_relaxed(i, v)	KG_HOOKED_LAST(atomic_sub_return_relaxed, i, v)
-#define atomic_and(i, v)		KG_HOOKED_LAST(atomic_and, i, v)
-#define atomic_andnot(i, v)		KG_HOOKED_LAST(atomic_andnot, i, v)
-#define atomic_or(i, v)		KG_HOOKED_LAST(atomic_or, i, v)
-#define atomic_fetch_sub(i, v)		KG_HOOKED_LAST(atomic_fetch_sub, i, v)
-#define atomic_fetch_and(i, v)		KG_HOOKED_LAST(atomic_fetch_and, i, v)
-#define atomic_fetch_or(i, v)		KG_HOOKED_LAST(atomic_fetch_or, i, v)
-
-#include <kunit/test.h>
-#include <linux/completion.h>
-#include <linux/kthread.h>
-#include <linux/mm.h>
-#include <linux/module.h>
-
-#include "compat.h"
-#include "expect.h"
-#include "kg.h"
 
 /* The page that the intruder acts on, and what its calls returned. */
 static struct page *kg_page;

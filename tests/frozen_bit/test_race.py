@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""RACE-01 to -05, -07, -11: getters and those who freeze, free, split and look up, on CPUs of their own."""
+"""RACE-01 to -05, -07, -11, -13: getters and those who freeze, free, split and look up, on CPUs of their own."""
 
 from typing import Any
 
@@ -30,4 +30,9 @@ def test_gets_on_what_is_freed(kunit_verdict: Any, judged: Any) -> None:
 
 @pytest.mark.suite("kg_race_split")
 def test_gets_on_what_is_split(kunit_verdict: Any, judged: Any) -> None:
+    judged(kunit_verdict)
+
+
+@pytest.mark.suite("kg_race_decision")
+def test_puts_held_up_in_the_middle(kunit_verdict: Any, judged: Any) -> None:
     judged(kunit_verdict)
