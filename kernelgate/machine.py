@@ -65,6 +65,7 @@ REST_LIMIT = 1.0
 END_SECONDS = 3.0
 """How long a panicked guest may take to print the rest and to end QEMU."""
 POLL_SECONDS = 0.005
+LOAD_POLL_SECONDS = 0.001
 QUIET_POLL_SECONDS = 0.5
 PATIENCE: Mapping[str, float] = MappingProxyType({"kvm": 1.0, "tcg": 4.0})
 """How many times longer anything may take under an accelerator than the seconds named here and in guest.py."""
@@ -264,15 +265,15 @@ class Machine:
             state = self._command("query-migrate")
 
     def _load(self, state: Path) -> None:
-        """Read STATE into this QEMU, which waits for it, and let the guest run."""
+        """Have this QEMU, whose standard input is STATE, read it, and let the guest run."""
         self._command("migrate-set-capabilities", capabilities=WITHOUT_MEMORY)
         deadline = time.monotonic() + SNAPSHOT_SECONDS
         try:
-            self._command("migrate-incoming", uri=f"exec:cat {shlex.quote(str(state))}")
+            self._command("migrate-incoming", uri="fd:0")
             while self._status() == "inmigrate":
                 if time.monotonic() > deadline:
                     raise InfrastructureError("no end in time")
-                time.sleep(POLL_SECONDS)
+                time.sleep(LOAD_POLL_SECONDS)
             self._command("cont")
         except InfrastructureError as error:  # QEMU ends at a state that it cannot read
             raise InfrastructureError(f"QEMU could not read the snapshot {state}: {error}") from error
@@ -354,15 +355,17 @@ def restore(snapshot: Snapshot, workdir: Path) -> Iterator[Machine]:
     Any number may run from one snapshot at once. WORKDIR as in boot().
     Raises InfrastructureError when QEMU fails: the kernel has proved itself before.
     """
-    with _qemu(snapshot.boot, workdir, snapshot.folder, "-incoming", "defer") as machine:
+    state = snapshot.folder / STATE
+    with _qemu(snapshot.boot, workdir, snapshot.folder, "-incoming", "defer", state=state) as machine:
         machine._find_port()
-        machine._load(snapshot.folder / STATE)
+        machine._load(state)
         yield machine
+        machine._process.kill()  # it has nothing to tidy up
 
 
 @contextmanager
-def _qemu(what: Boot, workdir: Path, memory: Path, *more: str) -> Iterator[Machine]:
-    """A QEMU under control, its guest's memory in the files of the folder MEMORY.
+def _qemu(what: Boot, workdir: Path, memory: Path, *more: str, state: Path = Path(os.devnull)) -> Iterator[Machine]:
+    """A QEMU under control, its guest's memory in the files of the folder MEMORY, its standard input the file STATE.
 
     The console is a file, as a socket makes QEMU wait for a reader that is late, and
     a socket with a log file besides has it log a character again for each retry.
@@ -377,7 +380,8 @@ def _qemu(what: Boot, workdir: Path, memory: Path, *more: str) -> Iterator[Machi
         ours, theirs = stack.enter_context(_socket_pair())
         argv += ["-chardev", f"socket,id=qmp,fd={theirs.fileno()}", "-mon", "chardev=qmp,mode=control"]
         messages = stack.enter_context((workdir / QEMU_LOG).open("wb"))
-        started = command.start(argv, stdout=messages, stderr=messages, pass_fds=[theirs.fileno()])
+        entry = stack.enter_context(state.open("rb"))
+        started = command.start(argv, stdin=entry, stdout=messages, stderr=messages, pass_fds=[theirs.fileno()])
         process = stack.enter_context(started)
         theirs.close()  # so that QEMU's end is the socket's
         yield Machine(what, workdir, process, stack.enter_context(_qmp(ours, process, workdir / QEMU_LOG)))
