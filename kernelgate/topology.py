@@ -61,11 +61,14 @@ PLATFORMS: Mapping[str, Platform] = MappingProxyType(
         "x86_64": Platform(
             qemu="qemu-system-x86_64",
             package="qemu-system-x86",
-            machine="q35",
+            # No PIT: on a busy host the kernel measured its TSC by it to be a twentieth of what it was, and believed that
+            # rather than the HPET. All its clocks then ran fast, and sound guests were told to have locked up.
+            machine="q35,pit=off",
             cpu="max",
             console="ttyS0",
             parameters=(
                 "earlycon=uart8250,io,0x3f8",
+                "no_timer_check",  # an emulated timer can miss the hundredth of a second in which it is tried
                 "tsc=reliable",  # one TSC for all CPUs, emulated or not: no watchdog has to find out
                 "lpj=5000000",  # not measured anew for each CPU; delays go by the TSC
             ),

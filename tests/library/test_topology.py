@@ -117,6 +117,12 @@ def test_early_console_and_console_are_the_same_port() -> None:
     assert {"console=ttyAMA0", "earlycon=pl011,0x9000000"} <= set(parameters)
 
 
+def test_clocks_are_not_measured_by_an_emulated_timer() -> None:
+    """The kernel prefers the PIT to the HPET where both are there and disagree (arch/x86/kernel/tsc.c, 7.2)."""
+    assert "pit=off" in values(argv("x86_64", "smp2"), "-machine")[0].split(",")
+    assert "no_timer_check" in boot_of("x86_64", "smp2").parameters.split()
+
+
 def test_what_the_user_appends_comes_last() -> None:
     assert boot_of("x86_64", "smp2", append="panic=5  quiet ").parameters.endswith(" panic=5 quiet")
 
