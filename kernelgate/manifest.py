@@ -14,7 +14,7 @@ message_id = "..."
 [[known_defect]]
 case = "REF-09"                    # the catalogue's id; a list of ids where it shows in several
 defect = "D6"                      # its name in the notes
-since = 2                          # the patch that brings it
+since = 2                          # the patch that brings it; 0 where the base has it already
 summary = "..."
 shows = "..."                      # a regular expression that the failure's own words match
 test = "..."                       # the rest is optional: the test or tests of the case (KUnit, trigger, call site),
@@ -63,7 +63,8 @@ class KnownDefect:
 
     def __str__(self) -> str:
         mend = f", mended by {self.mended_by}" if self.mended_by else ""
-        return f"{self.defect}: {self.summary} (since patch {self.since}{mend})"
+        since = f"since patch {self.since}" if self.since else "not of the series"
+        return f"{self.defect}: {self.summary} ({since}{mend})"
 
     def shows_in(self, explanation: str) -> bool:
         """Whether a failure with this EXPLANATION is this defect and not another one in its place."""
@@ -185,8 +186,8 @@ class _Table:
 
     def number(self, key: str) -> int:
         value = self._take(key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise self.wrong(key, "must be a number from 1 on")
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise self.wrong(key, "must be a number from 0 on")
         return value
 
     def flag(self, key: str) -> bool:

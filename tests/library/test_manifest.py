@@ -113,9 +113,9 @@ def test_the_least_that_is_needed(tmp_path: Path) -> None:
         ('authors = ["A Person", "B Person"]', "authors = [1]", "authors: must be a list of texts"),
         ("message_id", "message", "posted.message_id: is missing"),
         ("[posted]", "[[posted]]", "posted: must be a table: [posted]"),
-        ("since = 2", 'since = "2"', "known_defect 1: since: must be a number from 1 on"),
-        ("since = 2", "since = 0", "known_defect 1: since: must be a number from 1 on"),
-        ("since = 2", "since = true", "known_defect 1: since: must be a number from 1 on"),
+        ("since = 2", 'since = "2"', "known_defect 1: since: must be a number from 0 on"),
+        ("since = 2", "since = -1", "known_defect 1: since: must be a number from 0 on"),
+        ("since = 2", "since = true", "known_defect 1: since: must be a number from 0 on"),
         ('case = "INV-01"', "", "known_defect 2: case: is missing"),
         ('case = "INV-01"', "case = [3]", "known_defect 2: case: must be a list of texts"),
         ("mended_by", "mendedby", "known_defect 1: mendedby: is not a key of this file"),
@@ -188,6 +188,13 @@ def test_each_known_defect_names_the_patch_that_mends_it(path: Path) -> None:
     for defect in manifest.known_defects:
         for base in defect.bases or manifest.bases:
             assert defect.mended_by is None or len(_mends(defect.mended_by, base)) == 1, f"{base}: {defect}"
+
+
+def test_a_defect_of_the_base_needs_no_patch_to_show(tmp_path: Path) -> None:
+    text = FULL.replace("since = 2", "since = 0").replace('configs = ["debug_vm"]\n', "")
+    defect = read(written(tmp_path, text)).known_defects[0]
+    assert defect.holds(0, "7.2", "arm64", "debug_vm")
+    assert "(not of the series, mended by other/0003)" in str(defect)
 
 
 def test_a_known_defect_is_recognised_by_its_own_words_only() -> None:
