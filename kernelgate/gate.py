@@ -42,7 +42,7 @@ from kernelgate.cache import Cache
 from kernelgate.command import Result
 from kernelgate.errors import BuildError, EmulatorFault, GuestDied, InfrastructureError, KernelgateError
 from kernelgate.guest import Guest, Key, connect, make_key
-from kernelgate.machine import Snapshot
+from kernelgate.machine import Machine, Snapshot
 from kernelgate.manifest import KnownDefect, Manifest
 from kernelgate.progress import Report, silent
 from kernelgate.selection import AS_FOUND, DEFAULT_CONFIG, SOURCES, Flavour, Target
@@ -50,7 +50,7 @@ from kernelgate.static_rules import Site
 from kernelgate.suites import CRASH_MODULE, PROBE_MODULE, Case, Suite
 from kernelgate.topology import Boot, MachineSpec, Sign
 from kernelgate.variant import Assertions, Variant, assertions, detect
-from kernelgate.verdict import Complaint, Evidence, Verdict
+from kernelgate.verdict import Complaint, Evidence, Outcome, Verdict
 
 T = TypeVar("T")
 
@@ -368,11 +368,17 @@ class Gate:
         lost = self._lost(target)
         if lost is None:
             return self._boot(target).verdict
+        if lost.skipped:
+            return lost
         last = lost.evidence.console.rstrip().splitlines()[-CONSOLE_LINES:] or ["it printed nothing on its console"]
         return verdict.conclude([*lost.reasons, *(f"  | {line}" for line in last)], lost.evidence)
 
     def _lost(self, target: Target) -> Verdict | None:
-        """The verdict on whatever was to run on TARGET, if its kernel did not come up."""
+        """The verdict on whatever was to run on TARGET, if its kernel did not come up or is none for that machine."""
+        kernel, needs = self.kernel(target.flavour), topology.find(target.arch, target.machine).needs
+        if missing := [f"CONFIG_{option}" for option in needs if not kernel.has(option)]:
+            reason = f"machine '{target.machine}' is for a kernel with {', '.join(missing)}: choose another --base"
+            return Verdict(Outcome.SKIPPED, (reason,))
         try:
             self._boot(target)
         except GuestDied as death:
@@ -573,11 +579,16 @@ class Gate:
         line = f"echo 1 > /proc/sys/kernel/panic_on_oops; echo {how} > /sys/kernel/debug/{CRASH_MODULE}/{trigger.name}"
         return self._observe(target, guest, line, lambda: guest.run(["sh", "-c", line], TRIGGER_SECONDS))
 
-    def program(self, target: Target, name: str, case: Case) -> Verdict:
-        """The verdict on one case of the program NAME of images/programs/, in a pristine guest of its own."""
-        return self._lost(target) or steadied(lambda: self._program_once(target, name, case))
+    def program(
+        self, target: Target, name: str, case: Case, before: Callable[[Machine], None] = lambda running: None
+    ) -> Verdict:
+        """The verdict on one case of the program NAME of images/programs/, in a pristine guest of its own.
 
-    def _program_once(self, target: Target, name: str, case: Case) -> Verdict:
+        BEFORE does to the guest's machine what has to be done from outside; the program sees to what comes of it.
+        """
+        return self._lost(target) or steadied(lambda: self._program_once(target, name, case, before))
+
+    def _program_once(self, target: Target, name: str, case: Case, before: Callable[[Machine], None]) -> Verdict:
         probe, path = self._modules[target.flavour][PROBE_MODULE].path, self._programs[target.arch][name]
         with self.guest(target) as guest:
 
@@ -588,6 +599,7 @@ class Gate:
                 if loaded.status:
                     return loaded
                 guest.put(path, f"/tmp/{name}")
+                before(guest.machine)
                 return guest.run([f"/tmp/{name}", case.name], PROGRAM_SECONDS)
 
             return verdict.judge_program(self._observe(target, guest, f"{name} {case.name}", work), case.name)

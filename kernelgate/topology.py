@@ -121,7 +121,8 @@ class MachineSpec:
     without, it is the architecture's. extra are more QEMU options, parameters more
     words of the kernel's command line; signs are what both must lead to in the guest.
     persistent is how many MiB at the end of the memory are persistent memory to the kernel;
-    room is how much memory may be added to the machine while it runs, in MiB.
+    room is how much memory may be added to the machine while it runs, in MiB. needs are the
+    options without which a kernel can make nothing of the machine.
     """
 
     name: str
@@ -133,6 +134,7 @@ class MachineSpec:
     signs: tuple[Sign, ...] = ()
     persistent: int = 0
     room: int = 0
+    needs: tuple[str, ...] = ()
 
     @property
     def cpus(self) -> int:
@@ -165,10 +167,9 @@ GIGANTIC = ("hugepagesz=1G", "hugepages=1")
 
 CMA_SIGN = Sign("contiguous memory area", "/proc/meminfo", r"^CmaTotal:\s+(.*)$", "65536 kB")
 
-PMEM_SIGNS = (
-    Sign("sectors of persistent memory", "/sys/block/pmem0/size", r"\d+", "262144"),  # of 512 bytes: 128 MiB
-    Sign("direct access to persistent memory", "/sys/block/pmem0/queue/dax", r"\d+", "1"),
-)
+MODULE_SIGN = Sign("place for a memory module", "/sys/bus/acpi/devices/PNP0C80:00/hid", "PNP0C80", "PNP0C80")
+
+PMEM_SIGN = Sign("sectors of persistent memory", "/sys/block/pmem0/size", r"\d+", "262144")  # of 512 bytes: 128 MiB
 
 VIRTIO_MEM = (
     "-object",
@@ -196,8 +197,8 @@ SPECS = (
         "hugepages-1g", (Node(2, 2304),), ("x86_64",), parameters=(HVO, *GIGANTIC), signs=(HVO_SIGN, _pool(1048576, 1))
     ),
     MachineSpec("hugepages-1g", (Node(2, 2304),), ("arm64",), parameters=GIGANTIC, signs=(_pool(1048576, 1),)),
-    MachineSpec("cma", (Node(2, 512),), parameters=("cma=64M",), signs=(CMA_SIGN,)),
-    MachineSpec("nvdimm", (Node(2, 512),), signs=PMEM_SIGNS, persistent=128),
+    MachineSpec("cma", (Node(2, 512),), parameters=("cma=64M",), signs=(CMA_SIGN,), needs=("DMA_CMA",)),
+    MachineSpec("nvdimm", (Node(2, 512),), signs=(PMEM_SIGN,), persistent=128, needs=("BLK_DEV_PMEM", "FS_DAX")),
     MachineSpec(
         "virtio-mem",
         (Node(2, 512),),
@@ -205,8 +206,16 @@ SPECS = (
         parameters=("memhp_default_state=online_movable",),
         signs=(Sign("memory of virtio-mem", "/proc/iomem", r"System RAM \((virtio_mem)\)", "virtio_mem"),),
         room=256,
+        needs=("VIRTIO_MEM",),
     ),
-    MachineSpec("hotplug", (Node(2, 512),), ("x86_64",), room=256),
+    MachineSpec(
+        "hotplug",
+        (Node(2, 512),),
+        ("x86_64",),
+        signs=(MODULE_SIGN,),
+        room=256,
+        needs=("ACPI_HOTPLUG_MEMORY", "MEMORY_HOTREMOVE"),
+    ),
 )
 """Every machine. lse and llsc are the two kinds of arm64 atomics: instructions of their
 own (ARMv8.1), and pairs of exclusive loads and stores, which a Cortex-A72 is left with."""
