@@ -47,7 +47,7 @@ from kernelgate.manifest import KnownDefect, Manifest
 from kernelgate.progress import Report, silent
 from kernelgate.selection import AS_FOUND, DEFAULT_CONFIG, SOURCES, Flavour, Target
 from kernelgate.static_rules import Site
-from kernelgate.suites import CRASH_MODULE, PROBE_MODULE, Case, Suite
+from kernelgate.suites import CRASH_MODULE, HANDOVER_MODULE, PROBE_MODULE, Case, Suite
 from kernelgate.topology import Boot, MachineSpec, Sign
 from kernelgate.variant import Assertions, Variant, assertions, detect
 from kernelgate.verdict import Complaint, Evidence, Outcome, Verdict
@@ -65,6 +65,9 @@ TRIGGER_SECONDS = 5.0
 
 PROGRAM_SECONDS = 20.0
 """How long one case of a program may take, stretched likewise."""
+
+HANDOVER_SECONDS = 10.0
+"""How long a kernel may take to load another one, stretched likewise."""
 
 CONSOLE_LINES = 10
 """How much of the console is shown of a kernel that did not come up."""
@@ -171,6 +174,11 @@ def _found(guest: Guest, sign: Sign) -> str:
     """What GUEST shows where SIGN is looked for: "nothing" where there is no such file or line."""
     match = re.search(sign.pattern, guest.run(["cat", sign.path]).stdout, re.MULTILINE)
     return match[match.lastindex or 0] if match else "nothing"
+
+
+def _titles(guest: Guest) -> list[str]:
+    """What GUEST's kernel has complained of so far."""
+    return [splat.title for splat in dmesg.splats(dmesg.parse_kmsg(guest.kmsg()))]
 
 
 class Gate:
@@ -440,6 +448,7 @@ class Gate:
         folder = Path(tempfile.mkdtemp(prefix=f"{target.arch}-{target.machine}-", dir=self._scratch))
         what = self._boot_of(target)
         with machine.boot(what, folder / "boot") as running:
+            before = self._hand_over(target, running) if what.spec.kexec else []
             with connect(running, self._the_key) as guest:
                 evidence = Evidence(
                     command="boot",
@@ -448,10 +457,26 @@ class Gate:
                     console=running.console(),
                     taint_after=guest.taint(),
                 )
-                wanted = self._identity(guest, target) + layout(guest, what.spec, what.kernel.has("NUMA"))
+                wanted = before + self._identity(guest, target) + layout(guest, what.spec, what.kernel.has("NUMA"))
                 judgement = verdict.judge_boot(evidence, wanted)
             snapshot = running.snapshot(folder / "snapshot")
         return Booted(snapshot, evidence, judgement)
+
+    def _hand_over(self, target: Target, running: Machine) -> list[tuple[str, str, str]]:
+        """Have the kernel of RUNNING leave pages to another of its kind and start it; what must be true of the first.
+
+        Raises InfrastructureError where the guest has no room or refuses, and what Machine.next_kernel() raises.
+        """
+        kernel, parameters = running.boot.kernel, running.boot.parameters
+        with connect(running, self._the_key) as guest:
+            guest.put(kernel.image, "/tmp/kernel")
+            guest.put(running.boot.initramfs, "/tmp/initramfs")
+            saved = guest.insmod(self._modules[target.flavour][HANDOVER_MODULE].path, "save=1")
+            first = [("status of saving pages", "0", str(saved.status))]
+            first.append(("complaints of the kernel before", "[]", str(_titles(guest))))
+            start = ["kexec", "/tmp/kernel", "/tmp/initramfs", parameters]
+            running.next_kernel(lambda: guest.run(start, HANDOVER_SECONDS, check=True))
+        return first
 
     # Verdicts.
 

@@ -16,7 +16,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -132,6 +132,7 @@ class Machine:
         self.ssh_port = 0
         self.lockup: str | None = None
         self._console_size = 0
+        self._kernels = 1
         self._process = process
         self._qmp = qmp
 
@@ -165,7 +166,7 @@ class Machine:
             self._await_end()
             console = self.console()  # again: the line may have been read while it was written
             raise GuestDied(f"the guest died: {_match(DEATH, console)}", console)
-        if console.count("] Linux version ") > 1:
+        if console.count("] Linux version ") > self._kernels:
             raise GuestDied("the guest rebooted without a message", console)
         if not alive:
             self._raise_lost(console)
@@ -207,6 +208,16 @@ class Machine:
             samples.append(program_counters(self._monitor("info registers -a")))
         names = sorted({name for sample in samples for name in sample})
         return [f"CPU {name}: " + ", ".join(sample.get(name, "?") for sample in samples) for name in names]
+
+    def next_kernel(self, start: Callable[[], object]) -> None:
+        """Call START, which has the guest boot another kernel by kexec, and wait until that one is ready.
+
+        Raises as boot() does. Close ssh connections afterwards: their other end is gone.
+        """
+        self._kernels += 1
+        seen = self.console_log.stat().st_size
+        start()
+        _await_ready(self, seen)
 
     def plug_memory(self, mebibytes: int) -> None:
         """Plug a memory module of so many MiB into a running machine that has room for it (MachineSpec.room).
@@ -414,10 +425,11 @@ def _socket_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 class _Console(SpawnBase):  # type: ignore[type-arg]  # generic in its stubs only
     """pexpect on a console's log file; its end is the file's end once QEMU has ended."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, seen: int) -> None:
         super().__init__()
         self._machine = machine
         self._file = machine.console_log.open("rb")
+        self._file.seek(seen)
 
     def read_nonblocking(self, size: int = 1, timeout: float | None = None) -> bytes:
         """Up to SIZE bytes. Raises TIMEOUT after TIMEOUT seconds without any, and EOF."""
@@ -438,11 +450,11 @@ class _Console(SpawnBase):  # type: ignore[type-arg]  # generic in its stubs onl
         self._file.close()
 
 
-def _await_ready(machine: Machine) -> None:
-    """Read the console until the guest says that it is ready; see boot() for what is raised."""
+def _await_ready(machine: Machine, seen: int = 0) -> None:
+    """Read the console from byte SEEN on until the guest says that it is ready; see boot() for what is raised."""
     silence, limit = SILENCE_SECONDS * machine.patience, BOOT_SECONDS * machine.patience
     booting, quiet = machine.stopwatch(), machine.stopwatch()
-    with closing(_Console(machine)) as console:
+    with closing(_Console(machine, seen)) as console:
         while booting.seconds() < limit:
             event = console.expect([b"\n", EOF, TIMEOUT], timeout=QUIET_POLL_SECONDS)
             line = bytes(console.before or b"").decode(errors="replace")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""DAX-*, VM-01, HP-01: pages that are free before they have been anybody's, and memory that comes and goes."""
+"""DAX-*, VM-01, HP-01, KHO-01: pages that nobody has had yet, memory that comes and goes, and memory handed over."""
 
 from typing import Any
 
@@ -42,3 +42,9 @@ def test_hotplug(gate: Any, target: Target, case: Case, judged: Any) -> None:
             running.plug_memory(MODULE)
 
     judged(gate.program(target, "kg_hotplug", case, plug))
+
+
+@pytest.mark.suite("kg_kho")
+@pytest.mark.machines(arm64=["kexec"])
+def test_handover(kunit_verdict: Any, judged: Any) -> None:
+    judged(kunit_verdict)

@@ -96,6 +96,21 @@ def test_second_banner_is_a_silent_reboot(code: bytes, tmp_path: Path) -> None:
                 time.sleep(0.01)
 
 
+def test_next_kernel_is_awaited_and_is_no_silent_reboot(code: bytes, tmp_path: Path) -> None:
+    banner = "[    0.0] Linux version 7.2.13\n"
+    text = f"[    0.1] {READY}\n{banner}{banner}[    0.2] {READY}\n"
+    with boot(bare_boot(code, tmp_path, "d", text), tmp_path / "boot") as guest:
+        assert guest.console().count(READY) == 1
+        guest.next_kernel(guest.check)
+        assert guest.console().count(READY) == 2
+
+
+def test_next_kernel_that_does_not_come_is_a_hang(code: bytes, tmp_path: Path) -> None:
+    with boot(ready_boot(code, tmp_path), tmp_path / "boot") as guest:
+        with pytest.raises(GuestHung, match="said nothing for"):
+            guest.next_kernel(lambda: None)
+
+
 def test_fault_of_the_emulator_is_not_the_guest_s_death(code: bytes, tmp_path: Path) -> None:
     text = f"[    0.6] Oops: int3: 0000 [#1] SMP\n{PANIC}\n"
     with pytest.raises(InfrastructureError, match=r"versions before 8\.1"):

@@ -37,7 +37,7 @@ def backend(node: int, mebibytes: int, share: str = "off") -> str:
 def test_the_machines_of_each_architecture() -> None:
     common = {"up", "smp2", "smp4-numa2", "numa-memoryless", "hugepages", "hugepages-1g", "cma", "nvdimm", "virtio-mem"}
     assert set(specs("x86_64")) == common | {"hotplug"}
-    assert set(specs("arm64")) == common | {"lse", "llsc"}
+    assert set(specs("arm64")) == common | {"lse", "llsc", "kexec"}
 
 
 def test_unknown_names_are_told_with_the_nearest() -> None:
@@ -146,6 +146,13 @@ def test_restored_guest_has_its_kernel_in_memory(arch: str, name: str) -> None:
 def test_nobody_is_told_of_a_guest_that_was_restored() -> None:
     card = next(word for word in values(argv("arm64", "smp2"), "-device") if word.startswith("virtio-net"))
     assert "guest_announce=off" in card.split(",")
+
+
+def test_kernel_that_is_handed_memory_is_alone_on_its_machine() -> None:
+    """arm64 without CPU hotplug refuses kexec where it has more than one CPU (arch/arm64/kernel/smp.c, 7.2)."""
+    spec = find("arm64", "kexec")
+    assert (spec.kexec, spec.cpus, spec.needs) == (True, 1, ("KEXEC_HANDOVER",))
+    assert "kho=on" in boot_of("arm64", "kexec").parameters.split()
 
 
 def test_room_for_memory_to_come() -> None:
