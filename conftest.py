@@ -50,6 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--case", action="append", default=[], metavar="ID", help="only this case of the catalogue, e.g. REF-04")
     add("--jobs", type=int, metavar="N", help="parallel compilers (default: one more than processors)")
     add("--cache", metavar="DIR", help="cache folder (default: KERNELGATE_CACHE, or ~/.cache/kernelgate)")
+    add("--no-decode", action="store_true", help="leave the addresses of a failure's splats as they are: it is faster")
     add("--results", default="results", help="where failures leave what replays them (default: %(default)s)")
 
 
@@ -233,6 +234,7 @@ def _options(config: pytest.Config) -> Any:
         append=option("--append"),
         accel=option("--accel"),
         jobs=option("--jobs"),
+        decode=not option("--no-decode"),
         cache=Path(option("--cache") or default_root()),
         results=ROOT / option("--results"),
     )

@@ -96,6 +96,7 @@ class Options:
     append: str = ""
     accel: str = "auto"
     jobs: int | None = None
+    decode: bool = True
 
 
 @dataclass(frozen=True)
@@ -664,7 +665,7 @@ class Gate:
         (folder / "verdict.txt").write_text(f"{self.headline()}\n{item}\n{reasons}\n")
         (folder / "console.log").write_text(evidence.console)
         (folder / "dmesg.log").write_text("".join(f"[{r.seconds:12.6f}] {r.text}\n" for r in evidence.records))
-        for number, splat in enumerate(judged.splats):
+        for number, splat in enumerate(judged.splats if self.options.decode else ()):
             lines = decode.decode(
                 splat.lines, kernel.vmlinux, kernel.source_dir, kernel.arch, self._module_folder(target.flavour)
             )
