@@ -179,19 +179,19 @@ class _Watch:
         machine.check()
         if machine.lockup:
             self._stuck = self._stuck or machine.stopwatch()
-            if self._stuck.seconds() > LOCKUP_GRACE * machine.patience:
+            if self._stuck.exceeds(LOCKUP_GRACE * machine.patience):
                 raise machine.hung(f"'{self._command}' does not end: {machine.lockup}")
         silence = self._silence()
         if silence > SILENCE_SECONDS * machine.patience:
             raise machine.hung(f"the guest did not answer for {silence:.0f} s of its time during '{self._command}'")
-        if self._begun.seconds() > self._timeout:
+        if self._begun.exceeds(self._timeout):
             raise machine.hung(f"'{self._command}' did not end within {self._timeout:.0f} s of the guest's time")
 
     def _silence(self) -> float:
         """Seconds that the ssh server has owed an answer; puts it a question every now and then."""
         if self._question and self._question.is_alive():
             return self._asked.seconds()
-        if self._asked.seconds() > QUESTION_SECONDS:
+        if self._asked.exceeds(QUESTION_SECONDS):
             self._asked.restart()
             self._question = threading.Thread(target=self._ask, daemon=True)
             self._question.start()
@@ -225,7 +225,7 @@ def _transport(machine: Machine, key: Key) -> paramiko.Transport:
             return _handshake(machine, key, attempt)
         except (paramiko.SSHException, OSError, EOFError) as error:
             machine.check()
-            if waiting.seconds() > limit:
+            if waiting.exceeds(limit):
                 raise machine.hung(f"the guest's ssh server does not answer: {error}") from error
             if time.monotonic() - begun >= attempt:
                 attempt *= 2  # a host so busy that this was not enough

@@ -76,14 +76,14 @@ BOOT_SECONDS = 45.0
 
 
 IDLE_SHARE = 0.25
-"""How much of a second counts in which QEMU was given no processor at all."""
+"""How much of a second counts in which nobody can say whether QEMU was given a processor."""
 
 
 class Stopwatch:
     """Seconds as a guest lives them, since the making of this: what a busy host keeps from it does not count.
 
-    A second counts whole where the process PID had a processor for it. It counts as IDLE_SHARE
-    of one where it had none: the guest may be starved, or it may be asleep for ever.
+    A second counts whole where the process PID had a processor for it, and where neither it nor we had to wait for
+    one: then the guest is asleep, be it for ever. Else it counts as IDLE_SHARE of one at least, so that each wait ends.
     """
 
     def __init__(self, pid: int) -> None:
@@ -92,12 +92,36 @@ class Stopwatch:
 
     def restart(self) -> None:
         """Begin again at 0."""
-        self._wall, self._busy = time.monotonic(), _cpu_seconds(self._pid)
+        self._wall, self._busy, self._waits = time.monotonic(), _cpu_seconds(self._pid), self._waited()
 
     def seconds(self) -> float:
         """The time since the beginning."""
         wall = time.monotonic() - self._wall
-        return max(IDLE_SHARE * wall, min(wall, _cpu_seconds(self._pid) - self._busy))
+        waits = self._waited()
+        unhindered = 0.0
+        if any(waits.values()):
+            unhindered = wall - sum(wait - self._waits.get(thread, 0.0) for thread, wait in waits.items())
+        return max(IDLE_SHARE * wall, min(wall, _cpu_seconds(self._pid) - self._busy), unhindered)
+
+    def exceeds(self, limit: float) -> bool:
+        """Whether more than LIMIT seconds have gone by; cheap while they cannot have, even on the wall."""
+        return time.monotonic() - self._wall > limit and self.seconds() > limit
+
+    def _waited(self) -> dict[str, float]:
+        """How long each thread of QEMU and of ours has waited for a processor while it had something to do."""
+        return {**_waits(self._pid), **_waits(os.getpid())}
+
+
+def _waits(pid: int) -> dict[str, float]:
+    """The waits of each thread of PID in seconds: run_delay of Documentation/scheduler/sched-stats.rst.
+
+    Nothing for a process that has ended; all 0 where the host's kernel does not account for them.
+    """
+    found = {}
+    for place in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with suppress(OSError):
+            found[place.parent.name] = int(place.read_text().split()[1]) / 1e9
+    return found
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -454,8 +478,13 @@ def _await_ready(machine: Machine, seen: int = 0) -> None:
     """Read the console from byte SEEN on until the guest says that it is ready; see boot() for what is raised."""
     silence, limit = SILENCE_SECONDS * machine.patience, BOOT_SECONDS * machine.patience
     booting, quiet = machine.stopwatch(), machine.stopwatch()
+<<<<<<< HEAD
     with closing(_Console(machine, seen)) as console:
         while booting.seconds() < limit:
+=======
+    with closing(_Console(machine)) as console:
+        while not booting.exceeds(limit):
+>>>>>>> fa3dcd2 (tmp)
             event = console.expect([b"\n", EOF, TIMEOUT], timeout=QUIET_POLL_SECONDS)
             line = bytes(console.before or b"").decode(errors="replace")
             if READY in line:
@@ -467,7 +496,7 @@ def _await_ready(machine: Machine, seen: int = 0) -> None:
                 )
             if event == 0:
                 quiet.restart()
-            if quiet.seconds() > silence:
+            if quiet.exceeds(silence):
                 raise machine.hung(f"the booting kernel said nothing for {silence:.0f} s of its time")
             if event == 1 or DEATH.search(line):
                 machine.check()
