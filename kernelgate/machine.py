@@ -478,13 +478,8 @@ def _await_ready(machine: Machine, seen: int = 0) -> None:
     """Read the console from byte SEEN on until the guest says that it is ready; see boot() for what is raised."""
     silence, limit = SILENCE_SECONDS * machine.patience, BOOT_SECONDS * machine.patience
     booting, quiet = machine.stopwatch(), machine.stopwatch()
-<<<<<<< HEAD
     with closing(_Console(machine, seen)) as console:
-        while booting.seconds() < limit:
-=======
-    with closing(_Console(machine)) as console:
         while not booting.exceeds(limit):
->>>>>>> fa3dcd2 (tmp)
             event = console.expect([b"\n", EOF, TIMEOUT], timeout=QUIET_POLL_SECONDS)
             line = bytes(console.before or b"").decode(errors="replace")
             if READY in line:
