@@ -13,7 +13,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -559,36 +559,69 @@ class Gate:
 
             return self._observe(target, guest, f"insmod {path.name} ({cases})", work)
 
-    def trigger(self, target: Target, trigger: Case, wanted: Sequence[Complaint]) -> Verdict:
+    def trigger(
+        self, target: Target, trigger: Case, wanted: Sequence[Complaint], modes: Sequence[str] = ("trigger",)
+    ) -> Verdict:
         """The verdict on one crash trigger: silent on a legal page, then the complaints WANTED and no others.
 
         Of those only what the kernel's variant and configuration have checks for; where that is
-        none, it must survive.
+        none, it must survive. It is pulled in each of MODES, each time in a pristine guest, since
+        some checks complain but once.
         """
-        return self._lost(target) or steadied(lambda: self._trigger_once(target, trigger, wanted))
+        return self._lost(target) or steadied(lambda: self._trigger_once(target, trigger, wanted, modes))
 
-    def _trigger_once(self, target: Target, trigger: Case, wanted: Sequence[Complaint]) -> Verdict:
-        said = f"{CRASH_MODULE}: {trigger.name}"
-        with self.guest(target) as guest:
-            guest.insmod(self._modules[target.flavour][CRASH_MODULE].path)
-            control = self._pull(target, guest, trigger, "control")
-            if why := verdict.skip_reason(control, f"{said} skipped:"):
-                return verdict.skipped(why, control)
-            if reasons := verdict.judge_survival(control, f"{said} control survived"):
-                return verdict.conclude([f"control: {reason}" for reason in reasons], control)
-            pulled = self._pull(target, guest, trigger, "trigger")
-        kernel = self.kernel(target.flavour)
-        line_of = functools.partial(decode.source_line, kernel.source_dir)
-        reasons = verdict.judge_trigger(pulled, self._checks(kernel, wanted), f"{said} trigger survived", line_of)
+    def _trigger_once(
+        self, target: Target, trigger: Case, wanted: Sequence[Complaint], modes: Sequence[str]
+    ) -> Verdict:
+        kernel, said = self.kernel(target.flavour), f"{CRASH_MODULE}: {trigger.name}"
+        checks, line_of = self._checks(kernel, wanted), functools.partial(decode.source_line, kernel.source_dir)
+        judged = Verdict()
+        for mode in modes:
+            with self._crash_guest(target) as guest:
+                if mode == modes[0] and (failed := self._control(target, guest, trigger, said)):
+                    return failed
+                pulled = self._pull(target, guest, trigger, mode)
+            reasons = verdict.judge_trigger(pulled, checks, f"{said} {mode} survived", line_of)
+            judged = verdict.conclude([f"{mode}: {reason}" for reason in reasons], pulled)
+            if not judged.passed:
+                break
+        return judged
+
+    def _control(self, target: Target, guest: Guest, trigger: Case, said: str) -> Verdict | None:
+        """The verdict on TRIGGER where it has nothing to try on this kernel, or is not silent on a legal page."""
+        control = self._pull(target, guest, trigger, "control")
+        if why := verdict.skip_reason(control, f"{said} skipped:"):
+            return verdict.skipped(why, control)
+        if reasons := verdict.judge_survival(control, f"{said} control survived"):
+            return verdict.conclude([f"control: {reason}" for reason in reasons], control)
+        return None
+
+    def page_dump(self, target: Target, trigger: Case, reason: str, words: Mapping[str, Sequence[str]]) -> Verdict:
+        """The verdict on a trigger that dumps a page for REASON; WORDS are what the dump says in each mode."""
+        return self._lost(target) or steadied(lambda: self._page_dump_once(target, trigger, reason, words))
+
+    def _page_dump_once(
+        self, target: Target, trigger: Case, reason: str, words: Mapping[str, Sequence[str]]
+    ) -> Verdict:
+        reasons: list[str] = []
+        pulled = Evidence("")
+        for mode, wanted in words.items():
+            with self._crash_guest(target) as guest:
+                pulled = self._pull(target, guest, trigger, mode)
+            said = f"{CRASH_MODULE}: {trigger.name} {mode} survived"
+            reasons += [f"{mode}: {why}" for why in verdict.judge_dump(pulled, reason, wanted, said)]
         return verdict.conclude(reasons, pulled)
 
+    @contextmanager
+    def _crash_guest(self, target: Target) -> Iterator[Guest]:
+        with self.guest(target) as guest:
+            guest.insmod(self._modules[target.flavour][CRASH_MODULE].path)
+            yield guest
+
     def _checks(self, kernel: Kernel, wanted: Sequence[Complaint]) -> list[Complaint]:
-        """What of WANTED the kernel has checks for, the series' own in the form in which it has them."""
-        held = [check for check in wanted if check.holds(kernel.variant, kernel.has("DEBUG_VM"))]
-        form = self._assertions(kernel.source_dir)
-        if form is Assertions.NONE:
-            held = [check for check in held if not check.of_series]
-        return [check.softened() if check.of_series and form is Assertions.WARN else check for check in held]
+        """What of WANTED the kernel has checks for."""
+        form, debug_vm = self._assertions(kernel.source_dir), kernel.has("DEBUG_VM")
+        return [check for check in wanted if check.holds(kernel.variant, form, debug_vm)]
 
     def _assertions(self, tree: Path) -> Assertions:
         """What the series' assertions do in the kernel of TREE.

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from kernelgate import dmesg, ktap
 from kernelgate.dmesg import Record, Splat
 from kernelgate.splat_formats import Kind
-from kernelgate.variant import Variant
+from kernelgate.variant import Assertions, Variant
 
 
 class Outcome(Enum):
@@ -178,7 +178,8 @@ class Complaint:
     It is a KERNEL_BUG, which ends the guest, or a WARNING, which it survives. condition is what the assertion says of
     itself in the log or, where it says nothing (WARN_ON_ONCE()), what stands in the source line that the log names.
     The check is in file, and function is the one that complains or one that has called it. since is the first variant
-    that has the check, and debug_vm says whether only kernels with DEBUG_VM do.
+    that has the check; form is that of the series' assertions where it is one of them, None where the kernel has it
+    anyway; debug_vm says whether only kernels with DEBUG_VM have it.
     """
 
     kind: Kind
@@ -186,20 +187,14 @@ class Complaint:
     file: str
     function: str
     since: Variant = Variant.UNPATCHED
+    form: Assertions | None = None
     debug_vm: bool = True
 
-    @property
-    def of_series(self) -> bool:
-        """Whether it is an assertion of the series, and not one that the kernel has anyway."""
-        return self.since is not Variant.UNPATCHED
-
-    def holds(self, variant: Variant, debug_vm: bool) -> bool:
-        """Whether a kernel of VARIANT, with DEBUG_VM or not, has this check."""
+    def holds(self, variant: Variant, form: Assertions, debug_vm: bool) -> bool:
+        """Whether a kernel of VARIANT, whose series asserts in FORM, with DEBUG_VM or not, has this check."""
+        if self.form not in (None, form):
+            return False
         return _VARIANTS.index(variant) >= _VARIANTS.index(self.since) and (debug_vm or not self.debug_vm)
-
-    def softened(self) -> Complaint:
-        """The same where the series has its assertions as VM_WARN_ON_ONCE_...() and not as VM_BUG_ON_...()."""
-        return replace(self, kind=Kind.WARNING, condition=self.condition.replace("VM_BUG_ON", "VM_WARN_ON_ONCE"))
 
     def differs(self, splat: Splat, line_of: LineOf) -> list[str]:
         """Why SPLAT is another complaint than this."""
@@ -325,6 +320,19 @@ def _warned_survival(evidence: Evidence, said: str) -> list[str]:
     if not evidence.taint_after & TAINT_WARN:
         reasons.append("the kernel is not tainted W: it has not warned")
     return reasons
+
+
+def judge_dump(evidence: Evidence, reason: str, words: Sequence[str], said: str) -> list[str]:
+    """Why a call that SAID it came back did not dump one page, for REASON and with all of WORDS, and nothing else."""
+    if evidence.death or evidence.status is None or evidence.taint_after is None:
+        return health(evidence, TAINT_OOT_MODULE)
+    dumps = [splat for splat in evidence.splats if splat.kind is Kind.PAGE_DUMP and splat.condition == reason]
+    reasons = [f"besides the dump: {title}" for title in _titles([s for s in evidence.splats if s not in dumps])]
+    if len(dumps) != 1:
+        reasons.append(f"asked for one page dump, got {len(dumps)}")
+    lines = "\n".join(line for dump in dumps for line in dump.lines)
+    reasons += [f"the dump does not say '{word}'" for word in words if word not in lines]
+    return reasons + _state(evidence, TAINT_OOT_MODULE) + _return(evidence, said)
 
 
 def judge_sources(command: str, findings: Sequence[str], silent: str | None) -> Verdict:

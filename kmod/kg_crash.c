@@ -2,18 +2,21 @@
 /*
  * Crash triggers: one call that must, or must not, be caught by the kernel.
  *
- *	echo trigger > /sys/kernel/debug/kg_crash/NAME	call it on a frozen page
- *	echo residue > ...				the same, after 5 failed gets
- *	echo control > ...				call it on a page we own
+ *	echo trigger > /sys/kernel/debug/kg_crash/NAME	call it where it is illegal,
+ *							mostly on a frozen page
+ *	echo residue > ...				the same, on what 5 failed gets leave
+ *	echo control > ...				call it where it is legal,
+ *							mostly on a page we own
  *
  * The write returns, and a line says "survived", when nothing caught the call:
  * silence alone would not tell a call that did nothing from one never made.
  * Each call has a function of its own, which the call trace names.
  *
- * D-01 to D-07 are the assertions of the frozen-bit series. FP-05 frees a
- * frozen range wrongly, and rightly on a page we own. GATE-* make the
- * complaints that a judge of kernel logs has to know; they too do nothing on a
- * page we own.
+ * D-* are the assertions of the frozen-bit series and those that were there
+ * before it; G-* are calls that its rules forbid although version 4 catches none
+ * of them. REF-12 only prints. FP-05 frees a frozen range wrongly, and rightly
+ * on a page we own. GATE-* make the complaints that a judge of kernel logs has
+ * to know; they too do nothing on a page we own.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -37,16 +40,45 @@
 #include <linux/topology.h>
 #include <linux/uaccess.h>
 
+#include "internal.h"
+
 #include "compat.h"
 #include "expect.h"
 #include "kg.h"
 
-/* One line a trigger: the gate lists them by reading these lines. */
-#define KG_TRIGGER(id, call)	{ id, #call, kg_trigger_##call }
+/*
+ * One line a trigger: the gate lists them by reading these lines. What follows
+ * the call says where it differs from "on a frozen page, and on one we own".
+ */
+#define KG_TRIGGER(id, call, ...)	{ id, #call, kg_trigger_##call, ##__VA_ARGS__ }
 
 /* References on the page of a control: none of the calls may be the last. */
 #define KG_CONTROL_COUNT	3
 #define KG_RESIDUE		5
+
+/* What the count of a page is before a call. */
+struct kg_count {
+	enum { KG_AS_USUAL, KG_FROZEN, KG_RAW } is;
+	u32 raw;
+};
+
+struct kg_trigger {
+	const char *id;
+	const char *name;
+	void (*call)(struct page *page);
+	/* The legal form of the call; the same, where the page makes the difference. */
+	void (*legal_call)(struct page *page);
+	/* Where the call is illegal: as usual, on a frozen page. */
+	struct kg_count on;
+	/* Where it is legal: as usual, on a page that we own. */
+	struct kg_count legal_on;
+	/* The call is on the tail of a compound page of order 1, its control on the head. */
+	bool tail;
+	/* The call is on a page of order 1, and splits it. */
+	bool splits;
+	/* Why this kernel does not do what the trigger is about, or NULL. */
+	const char *skipped;
+};
 
 static unsigned int seconds = 30;
 module_param(seconds, uint, 0644);
@@ -87,9 +119,150 @@ static noinline void kg_trigger_folio_ref_sub_return(struct page *page)
 	folio_ref_sub_return(page_folio(page), 1);
 }
 
+/* The same through the folio. Each inlines the function it wraps. */
+static noinline void kg_trigger_folio_ref_add(struct page *page)
+{
+	folio_ref_add(page_folio(page), 1);
+}
+
+static noinline void kg_trigger_folio_ref_sub(struct page *page)
+{
+	folio_ref_sub(page_folio(page), 1);
+}
+
+static noinline void kg_trigger_folio_ref_inc(struct page *page)
+{
+	folio_ref_inc(page_folio(page));
+}
+
+static noinline void kg_trigger_folio_ref_dec(struct page *page)
+{
+	folio_ref_dec(page_folio(page));
+}
+
+static noinline void kg_trigger_folio_ref_inc_return(struct page *page)
+{
+	folio_ref_inc_return(page_folio(page));
+}
+
+static noinline void kg_trigger_folio_ref_dec_return(struct page *page)
+{
+	folio_ref_dec_return(page_folio(page));
+}
+
+static noinline void kg_trigger_put_page_testzero(struct page *page)
+{
+	put_page_testzero(page);
+}
+
+static noinline void kg_trigger_folio_get(struct page *page)
+{
+	folio_get(page_folio(page));
+}
+
+static noinline void kg_trigger_set_page_refcounted(struct page *page)
+{
+	set_page_refcounted(page);
+}
+
+static noinline void kg_trigger_set_page_refcounted_of_tail(struct page *page)
+{
+	set_page_refcounted(page);
+}
+
+static noinline void kg_trigger_page_ref_unfreeze(struct page *page)
+{
+	page_ref_unfreeze(page, 1);
+}
+
+static noinline void kg_trigger_page_ref_unfreeze_to_zero(struct page *page)
+{
+	page_ref_unfreeze(page, 0);
+}
+
+/* Until then the same condition was a VM_BUG_ON_PAGE(). */
+#ifdef VM_WARN_ON_PAGE
+#define KG_NO_SPLIT_WARNING	NULL
+#else
+#define KG_NO_SPLIT_WARNING	"split_page() does not only warn before 6.18: run with --base 7.2"
+#endif
+
+static noinline void kg_trigger_split_page(struct page *page)
+{
+	split_page(page, 1);
+}
+
 static bool kg_owned(const struct page *page)
 {
 	return page_ref_count(page) != 0;
+}
+
+/* It must not only complain, but refuse as well. */
+static noinline void kg_trigger_try_get_page(struct page *page)
+{
+	bool owned = kg_owned(page);
+
+	WARN(try_get_page(page) != owned, "kg_crash: try_get_page() %s\n",
+	     owned ? "refused an owned page" : "gave a frozen page");
+}
+
+/*
+ * Gap cases: the count of a page drops to 0 only inside dec_and_test, which then
+ * freezes it, and only a page with owners is counted on at all.
+ */
+static noinline void kg_trigger_page_ref_dec_to_zero(struct page *page)
+{
+	page_ref_dec(page);
+}
+
+static noinline void kg_trigger_page_ref_sub_to_zero(struct page *page)
+{
+	page_ref_sub(page, 7);
+}
+
+static noinline void kg_trigger_page_ref_dec_return_to_zero(struct page *page)
+{
+	page_ref_dec_return(page);
+}
+
+static noinline void kg_trigger_folio_ref_sub_return_to_zero(struct page *page)
+{
+	folio_ref_sub_return(page_folio(page), 7);
+}
+
+static noinline void kg_trigger_page_ref_sub_and_test(struct page *page)
+{
+	page_ref_sub_and_test(page, 1);
+}
+
+static noinline void kg_trigger_folio_put_refs(struct page *page)
+{
+	folio_put_refs(page_folio(page), 1);
+}
+
+static noinline void kg_trigger_page_ref_dec_and_test(struct page *page)
+{
+	page_ref_dec_and_test(page);
+}
+
+static noinline void kg_trigger_page_ref_unfreeze_to_negative(struct page *page)
+{
+	page_ref_unfreeze(page, -1);
+}
+
+static noinline void kg_trigger_page_ref_unfreeze_of_zero(struct page *page)
+{
+	page_ref_unfreeze(page, 1);
+}
+
+static noinline void kg_trigger_page_ref_inc_at_int_max(struct page *page)
+{
+	page_ref_inc(page);
+}
+
+static noinline void kg_trigger_dump_page(struct page *page)
+{
+	dump_page(page, "kg_crash: page dump as asked for");
 }
 
 static noinline void kg_trigger_panic(struct page *page)
@@ -275,11 +448,7 @@ static noinline void kg_trigger_free_contig_of_wrong_order(struct page *page)
 	barrier();
 }
 
-static const struct kg_trigger {
-	const char *id;
-	const char *name;
-	void (*call)(struct page *page);
-} kg_triggers[] = {
+static const struct kg_trigger kg_triggers[] = {
 	KG_TRIGGER("D-01", page_ref_add),
 	KG_TRIGGER("D-02", page_ref_sub),
 	KG_TRIGGER("D-03", page_ref_inc),
@@ -287,6 +456,44 @@ static const struct kg_trigger {
 	KG_TRIGGER("D-05", page_ref_inc_return),
 	KG_TRIGGER("D-06", page_ref_dec_return),
 	KG_TRIGGER("D-07", folio_ref_sub_return),
+	KG_TRIGGER("D-08", folio_ref_add),
+	KG_TRIGGER("D-09", folio_ref_sub),
+	KG_TRIGGER("D-10", folio_ref_inc),
+	KG_TRIGGER("D-11", folio_ref_dec),
+	KG_TRIGGER("D-12", folio_ref_inc_return),
+	KG_TRIGGER("D-13", folio_ref_dec_return),
+	KG_TRIGGER("D-14", put_page_testzero),
+	KG_TRIGGER("D-15", folio_get),
+	KG_TRIGGER("D-16", set_page_refcounted,
+		   .on = { KG_RAW, 1 }, .legal_on = { KG_FROZEN }),
+	KG_TRIGGER("D-17", set_page_refcounted_of_tail,
+		   .tail = true, .legal_on = { KG_FROZEN }),
+	KG_TRIGGER("D-18", page_ref_unfreeze,
+		   .on = { KG_RAW, 1 }, .legal_on = { KG_FROZEN }),
+	KG_TRIGGER("D-19", page_ref_unfreeze_to_zero,
+		   .legal_call = kg_trigger_page_ref_unfreeze,
+		   .legal_on = { KG_FROZEN }),
+	KG_TRIGGER("D-20", split_page, .splits = true, .skipped = KG_NO_SPLIT_WARNING),
+	KG_TRIGGER("D-21", try_get_page),
+	KG_TRIGGER("G-01", page_ref_dec_to_zero,
+		   .on = { KG_RAW, 1 }, .legal_on = { KG_RAW, 2 }),
+	KG_TRIGGER("G-02", page_ref_sub_to_zero,
+		   .on = { KG_RAW, 7 }, .legal_on = { KG_RAW, 8 }),
+	KG_TRIGGER("G-03", page_ref_dec_return_to_zero,
+		   .on = { KG_RAW, 1 }, .legal_on = { KG_RAW, 2 }),
+	KG_TRIGGER("G-03", folio_ref_sub_return_to_zero,
+		   .on = { KG_RAW, 7 }, .legal_on = { KG_RAW, 8 }),
+	KG_TRIGGER("G-04", page_ref_sub_and_test),
+	KG_TRIGGER("G-04", folio_put_refs),
+	KG_TRIGGER("G-05", page_ref_dec_and_test),
+	KG_TRIGGER("G-06", page_ref_unfreeze_to_negative,
+		   .legal_call = kg_trigger_page_ref_unfreeze,
+		   .legal_on = { KG_FROZEN }),
+	KG_TRIGGER("G-07", page_ref_unfreeze_of_zero,
+		   .on = { KG_RAW, 0 }, .legal_on = { KG_FROZEN }),
+	KG_TRIGGER("G-08", page_ref_inc_at_int_max,
+		   .on = { KG_RAW, INT_MAX }, .legal_on = { KG_RAW, INT_MAX - 1 }),
+	KG_TRIGGER("REF-12", dump_page),
 	KG_TRIGGER("FP-05", free_contig_of_a_tail),
 	KG_TRIGGER("FP-05", free_contig_of_wrong_order),
 	KG_TRIGGER("GATE-01", panic),
@@ -305,38 +512,69 @@ static const struct kg_trigger {
 	KG_TRIGGER("GATE-14", use_after_free),
 };
 
-/* Make @page what @mode asks for. False: there is no such mode. */
-static bool kg_prepare(struct page *page, const char *mode)
-{
-	int i;
+enum kg_mode { KG_TRIGGERED, KG_RESIDUAL, KG_CONTROLLED, KG_MODES };
 
-	if (!strcmp(mode, "control")) {
-		kg_set_raw(page, KG_CONTROL_COUNT);
-		return true;
-	}
-	if (strcmp(mode, "trigger") && strcmp(mode, "residue"))
-		return false;
-	kg_set_raw(page, kg_expect.frozen);
-	for (i = 0; !strcmp(mode, "residue") && i < KG_RESIDUE; i++)
-		kg_try_add(page, 1);
-	return true;
+static const char * const kg_modes[KG_MODES] = {
+	[KG_TRIGGERED] = "trigger",
+	[KG_RESIDUAL] = "residue",
+	[KG_CONTROLLED] = "control",
+};
+
+static u32 kg_raw_for(const struct kg_trigger *trigger, enum kg_mode mode)
+{
+	const struct kg_count *count = mode == KG_CONTROLLED ? &trigger->legal_on : &trigger->on;
+
+	if (count->is == KG_RAW)
+		return count->raw;
+	if (count->is == KG_AS_USUAL && mode == KG_CONTROLLED)
+		return KG_CONTROL_COUNT;
+	return kg_expect.frozen;
 }
 
-static int kg_run(const struct kg_trigger *trigger, const char *mode)
+/* The page that @mode of @trigger acts on is @page, or one of those behind it. */
+static struct page *kg_prepare(const struct kg_trigger *trigger, enum kg_mode mode,
+			       struct page *page)
 {
-	struct page *page = alloc_page(GFP_KERNEL);
+	u32 raw = kg_raw_for(trigger, mode);
 
-	if (!page)
-		return -ENOMEM;
-	if (!kg_prepare(page, mode)) {
-		kg_release(page, 0);
-		return -EINVAL;
+	if (trigger->tail && mode != KG_CONTROLLED)
+		page++;
+	if (mode == KG_RESIDUAL && kg_expect.bit && trigger->on.is != KG_RAW)
+		raw += KG_RESIDUE;
+	kg_set_raw(page, raw);
+	return page;
+}
+
+/* A page that was split consists of two. */
+static void kg_release_all(const struct kg_trigger *trigger, struct page *pages)
+{
+	if (!trigger->splits)
+		return kg_release(pages, trigger->tail);
+	kg_release(pages, 0);
+	kg_release(pages + 1, 0);
+}
+
+static int kg_run(const struct kg_trigger *trigger, enum kg_mode mode)
+{
+	struct page *pages, *page;
+
+	if (trigger->skipped) {
+		pr_info("%s skipped: %s\n", trigger->name, trigger->skipped);
+		return 0;
 	}
-	pr_info("%s %s %s on raw=%08x\n", trigger->id, trigger->name, mode,
+	pages = alloc_pages(GFP_KERNEL | (trigger->tail ? __GFP_COMP : 0),
+			    trigger->tail || trigger->splits);
+	if (!pages)
+		return -ENOMEM;
+	page = kg_prepare(trigger, mode, pages);
+	pr_info("%s %s %s on raw=%08x\n", trigger->id, trigger->name, kg_modes[mode],
 		kg_raw(page));
-	trigger->call(page);
-	pr_info("%s %s survived raw=%08x\n", trigger->name, mode, kg_raw(page));
-	kg_release(page, 0);
+	if (mode == KG_CONTROLLED && trigger->legal_call)
+		trigger->legal_call(page);
+	else
+		trigger->call(page);
+	pr_info("%s %s survived raw=%08x\n", trigger->name, kg_modes[mode], kg_raw(page));
+	kg_release_all(trigger, pages);
 	return 0;
 }
 
@@ -344,13 +582,16 @@ static ssize_t kg_write(struct file *file, const char __user *buffer,
 			size_t count, loff_t *position)
 {
 	char text[16] = {};
-	int error;
+	int mode, error;
 
 	if (count >= sizeof(text))
 		return -EINVAL;
 	if (copy_from_user(text, buffer, count))
 		return -EFAULT;
-	error = kg_run(file_inode(file)->i_private, strim(text));
+	mode = match_string(kg_modes, KG_MODES, strim(text));
+	if (mode < 0)
+		return mode;
+	error = kg_run(file_inode(file)->i_private, mode);
 	return error ?: count;
 }
 

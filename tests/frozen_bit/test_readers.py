@@ -24,6 +24,24 @@ FROZEN = {Variant.UNPATCHED: {0: 0}, Variant.ASSERTS: {0: 0}, Variant.FROZEN_BIT
 """The same of frozen pages: KERNEL-NOTES B.5; -0x7FFFFFFB is one that five gets have failed on."""
 
 
+def dumped(variant: Variant) -> dict[str, tuple[str, str]]:
+    """By mode of the trigger: the count, and the word that _mapcount (-1) and _refcount are in, of 64 bits."""
+    frozen, residue = ("80000000", "80000005") if variant is Variant.FROZEN_BIT else ("00000000", "00000000")
+    return {
+        "control": ("refcount:3 ", " 00000003ffffffff "),
+        "trigger": ("refcount:0 ", f" {frozen}ffffffff "),
+        "residue": ("refcount:0 ", f" {residue}ffffffff "),
+    }
+
+
+@MACHINES
+@pytest.mark.configurations("debug_vm", "production")
+@pytest.mark.triggers("REF-")
+def test_page_dump(gate: Any, target: Any, case: Case, judged: Any) -> None:
+    variant = gate.kernel(target.flavour).variant
+    judged(gate.page_dump(target, case, "kg_crash: page dump as asked for", dumped(variant)))
+
+
 @MACHINES
 @pytest.mark.configurations("debug_vm", "production")
 @pytest.mark.suite("kg_trace")

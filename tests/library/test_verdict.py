@@ -9,7 +9,7 @@ import pytest
 from kernelgate import verdict
 from kernelgate.dmesg import parse, parse_kmsg
 from kernelgate.splat_formats import Kind
-from kernelgate.variant import Variant
+from kernelgate.variant import Assertions, Variant
 from kernelgate.verdict import (
     Complaint,
     Evidence,
@@ -98,7 +98,9 @@ def death(text: str, reason: str = PANIC) -> Evidence:
     return Evidence("echo trigger", console=text, death=reason)
 
 
-DEATH = Complaint(Kind.KERNEL_BUG, CONDITION, HEADER, "kg_trigger_page_ref_add", since=Variant.ASSERTS)
+DEATH = Complaint(
+    Kind.KERNEL_BUG, CONDITION, HEADER, "kg_trigger_page_ref_add", since=Variant.ASSERTS, form=Assertions.BUG
+)
 
 
 def dies(found: Evidence, *wanted: Complaint) -> list[str]:
@@ -311,7 +313,7 @@ def test_assertion_that_warns_is_not_one_that_kills() -> None:
         "kernel BUG at include/linux/page_ref.h:154!\nOops: invalid opcode: 0000 [#1] SMP",
         "WARNING: include/linux/page_ref.h:154 at kg_trigger_page_ref_add+0x31/0x40 [kg_crash], CPU#1: sh/77",
     )
-    soft = DEATH.softened()
+    soft = replace(DEATH, kind=Kind.WARNING, condition=CONDITION.replace("VM_BUG_ON", "VM_WARN_ON_ONCE"))
     assert judge_trigger(warned(text + SURVIVED), [soft], SURVIVED, no_source) == []
     assert judge_trigger(warned(text + SURVIVED), [DEATH], SURVIVED, no_source)
     assert dies(death(BUG), soft)
@@ -324,18 +326,59 @@ def test_nothing_is_asked_of_a_kernel_without_the_check() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variant", "debug_vm", "death", "warning"),
+    ("variant", "form", "debug_vm", "death", "warning"),
     [
-        (Variant.UNPATCHED, True, False, True),
-        (Variant.ASSERTS, True, True, True),
-        (Variant.FROZEN_BIT, True, True, True),
-        (Variant.FROZEN_BIT, False, False, True),
+        (Variant.UNPATCHED, Assertions.NONE, True, False, True),
+        (Variant.UNPATCHED, Assertions.BUG, True, False, True),
+        (Variant.ASSERTS, Assertions.BUG, True, True, True),
+        (Variant.FROZEN_BIT, Assertions.BUG, True, True, True),
+        (Variant.FROZEN_BIT, Assertions.WARN, True, False, True),
+        (Variant.FROZEN_BIT, Assertions.NONE, True, False, True),
+        (Variant.FROZEN_BIT, Assertions.BUG, False, False, True),
+    ],
+)
+def test_check_is_asked_of_kernels_that_have_it(
+    variant: Variant, form: Assertions, debug_vm: bool, death: bool, warning: bool
+) -> None:
+    assert DEATH.holds(variant, form, debug_vm) is death
+    assert WARNING.holds(variant, form, debug_vm) is warning
+
+
+DUMP = f"""page: refcount:0 mapcount:0 mapping:0000000000000000 index:0x0 pfn:0xdcc
+flags: 0x0(node=0|zone=0)
+raw: 0000000000000000 0000000000000000 dead000000000122 0000000000000000
+raw: 0000000000000000 0000000000000000 80000000ffffffff 0000000000000000
+page dumped because: as asked for
+{SURVIVED}"""
+
+
+def dumps(text: str = DUMP, *words: str, **changes: object) -> list[str]:
+    found = evidence(text, **{"taint_after": verdict.TAINT_OOT_MODULE, **changes})
+    return verdict.judge_dump(found, "as asked for", words or ("refcount:0 ", " 80000000ffffffff "), SURVIVED)
+
+
+def test_page_dump_that_says_all_of_it() -> None:
+    assert dumps() == []
+
+
+@pytest.mark.parametrize(
+    ("reasons", "word"),
+    [
+        (dumps(DUMP, "refcount:3 "), "does not say 'refcount:3 '"),
+        (dumps(DUMP.replace("80000000ffffffff", "00000000ffffffff")), "does not say ' 80000000ffffffff '"),
+        (dumps(SURVIVED), "asked for one page dump, got 0"),
+        (dumps(DUMP.replace("as asked for", "VM_BUG_ON_PAGE(1)")), "besides the dump"),
+        (dumps(f"{WARNED}\n{DUMP}"), "besides the dump: WARNING"),
+        (dumps(DUMP.replace(SURVIVED, "")), "did the call return?"),
+        (dumps(status=1), "status 1"),
+        (dumps(taint_after=1 << 5), "tainted B"),
+        (dumps(taint_after=None), "never answered"),
+        (dumps(death="panic"), "panic"),
     ],
     ids=["unpatched", "asserts", "bit", "production"],
 )
-def test_check_is_asked_of_kernels_that_have_it(variant: Variant, debug_vm: bool, death: bool, warning: bool) -> None:
-    assert DEATH.holds(variant, debug_vm) is death
-    assert WARNING.holds(variant, debug_vm) is warning
+def test_page_dump_that_does_not(reasons: list[str], word: str) -> None:
+    assert any(word in reason for reason in reasons), reasons
 
 
 def test_trigger_with_nothing_to_try_is_skipped_in_a_sound_guest_only() -> None:
