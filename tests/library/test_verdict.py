@@ -336,6 +336,7 @@ def test_nothing_is_asked_of_a_kernel_without_the_check() -> None:
         (Variant.FROZEN_BIT, Assertions.NONE, True, False, True),
         (Variant.FROZEN_BIT, Assertions.BUG, False, False, True),
     ],
+    ids=["unpatched", "bug-on-unpatched", "asserts", "bit", "bit-warns", "bit-asserts-nothing", "production"],
 )
 def test_check_is_asked_of_kernels_that_have_it(
     variant: Variant, form: Assertions, debug_vm: bool, death: bool, warning: bool
@@ -375,7 +376,6 @@ def test_page_dump_that_says_all_of_it() -> None:
         (dumps(taint_after=None), "never answered"),
         (dumps(death="panic"), "panic"),
     ],
-    ids=["unpatched", "asserts", "bit", "production"],
 )
 def test_page_dump_that_does_not(reasons: list[str], word: str) -> None:
     assert any(word in reason for reason in reasons), reasons
