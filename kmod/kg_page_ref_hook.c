@@ -62,6 +62,14 @@ static void kg_intruder_gets_twice_and_puts_once(void)
 		kg_intruder_put_last = put_page_testzero(kg_page);
 }
 
+/* What the count was when the intruder looked. */
+static u32 kg_intruder_saw;
+
+static void kg_intruder_looks(void)
+{
+	kg_intruder_saw = kg_raw(kg_page);
+}
+
 static void kg_intruder_unfreezes(void)
 {
 	page_ref_unfreeze(kg_page, 3);
@@ -134,6 +142,22 @@ static void put_that_is_not_last_frees_nothing(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, put_page_testzero(page));
 	KUNIT_EXPECT_EQ(test, kg_intrusions, kg_expect.put_is_a_loop ? 1 : 0);
 	KUNIT_EXPECT_EQ(test, kg_raw(page), kg_expect.put_is_a_loop ? 2U : 1U);
+	kg_release_hooked(page);
+}
+
+/*
+ * Zero is but the moment between the two steps; a put that looks and exchanges
+ * goes from one to frozen without it.
+ */
+static void zero_is_seen_only_inside_last_put(struct kunit *test)
+{
+	struct page *page = kg_new_hooked_page(test, 1, kg_intruder_looks);
+
+	KUNIT_EXPECT_TRUE(test, put_page_testzero(page));
+	KUNIT_EXPECT_EQ(test, kg_intrusions, kg_expect.put_in_two_steps ? 1 : 0);
+	if (kg_intrusions)
+		KUNIT_EXPECT_EQ(test, kg_intruder_saw, kg_expect.put_is_a_loop ? 1U : 0U);
+	KUNIT_EXPECT_EQ(test, kg_raw(page), kg_expect.frozen);
 	kg_release_hooked(page);
 }
 
@@ -263,6 +287,7 @@ static struct kunit_case kg_page_ref_hook_cases[] = {
 	KG_CASE("REF-06", get_inside_last_put_takes_page_over),
 	KG_CASE("REF-06", get_inside_last_sub_takes_page_over),
 	KG_CASE("REF-06", put_that_is_not_last_frees_nothing),
+	KG_CASE("RULE-05", zero_is_seen_only_inside_last_put),
 	KG_CASE("REF-07", get_and_put_inside_last_put_free_page_once),
 	KG_CASE("REF-07", two_gets_and_a_put_inside_last_put_free_nothing),
 	KG_CASE("RACE-13", put_frees_no_page_of_a_later_owner),
