@@ -184,7 +184,7 @@ static noinline void kg_trigger_page_ref_unfreeze_to_zero(struct page *page)
 #ifdef VM_WARN_ON_PAGE
 #define KG_NO_SPLIT_WARNING	NULL
 #else
-#define KG_NO_SPLIT_WARNING	"split_page() does not only warn before 6.18: run with --base 7.2"
+#define KG_NO_SPLIT_WARNING	"split_page() dies here where later ones warn: run with --base 7.2"
 #endif
 
 static noinline void kg_trigger_split_page(struct page *page)
@@ -545,9 +545,11 @@ static struct page *kg_prepare(const struct kg_trigger *trigger, enum kg_mode mo
 	return page;
 }
 
-/* A page that was split consists of two. */
+/* A page that was split consists of two; a tail is not to keep what it was given. */
 static void kg_release_all(const struct kg_trigger *trigger, struct page *pages)
 {
+	if (trigger->tail)
+		kg_set_raw(pages + 1, kg_expect.frozen);
 	if (!trigger->splits)
 		return kg_release(pages, trigger->tail);
 	kg_release(pages, 0);
