@@ -27,7 +27,7 @@ static void kg_need_idle_device_pages(struct kunit *test)
 	if (!kg_idle_dax_is_frozen())
 		kunit_skip(test, "idle device pages are owned before 6.15: run with --base 7.2");
 	if (!kg_device_zone()->spanned_pages)
-		kunit_skip(test, "no persistent memory: run on --machine nvdimm");
+		kunit_skip(test, "no persistent pages: run on --arch x86_64 --machine nvdimm");
 }
 
 static struct page *kg_idle_device_page(struct kunit *test)
