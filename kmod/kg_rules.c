@@ -111,8 +111,8 @@ static void kg_get_of_free(struct kg_look *look, struct page *page)
 		look->met++;
 		if (!get_page_unless_zero(page) && kg_is_frozen(kg_raw(page)))
 			continue;
-		kg_found_bad(look, page);
 		kg_set_raw(page, raw);
+		kg_found_bad(look, page);
 	}
 }
 
