@@ -16,6 +16,7 @@
 #include <linux/mman.h>
 #include <linux/nodemask.h>
 #include <linux/page_ref.h>
+#include <linux/xarray.h>
 #ifdef KG_HAVE_PAGE_FRAG_CACHE_H
 #include <linux/page_frag_cache.h>
 #endif
@@ -165,6 +166,16 @@ static inline void kg_free_contig_frozen(struct page *page, unsigned long nr)
 	free_contig_frozen_range(page_to_pfn(page), nr);
 #endif
 }
+
+/*
+ * The order of a huge page in the page cache that can be split to single pages; up
+ * to 6.14 only as far as two levels of the tree reach.
+ */
+#ifdef KG_HAVE_XAS_TRY_SPLIT
+#define KG_SPLIT_ORDER	(PMD_SHIFT - PAGE_SHIFT)
+#else
+#define KG_SPLIT_ORDER	min(PMD_SHIFT - PAGE_SHIFT, 2 * XA_CHUNK_SHIFT - 1)
+#endif
 
 /*
  * Split the huge page into pages, and keep the lock on this one. Not exported;

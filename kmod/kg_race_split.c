@@ -16,8 +16,7 @@
 #include "race.h"
 #include "scan.h"
 
-#define KG_ORDER	(PMD_SHIFT - PAGE_SHIFT)
-#define KG_NR_PAGES	(PMD_SIZE / PAGE_SIZE)
+#define KG_NR_PAGES	BIT(KG_SPLIT_ORDER)
 /* Each has a huge page to allocate, to split and to give back page by page. */
 #define KG_SPLITS	150
 /* A getter comes back to the first page every so many turns. */
@@ -47,7 +46,7 @@ static void kg_check_split(struct page *page)
 
 static void kg_turn_split(struct kg_side *side)
 {
-	struct folio *folio = folio_alloc(GFP_KERNEL | __GFP_NOWARN, KG_ORDER);
+	struct folio *folio = folio_alloc(GFP_KERNEL | __GFP_NOWARN, KG_SPLIT_ORDER);
 	unsigned long i;
 	int error;
 
