@@ -39,6 +39,9 @@ SILENCE_SECONDS = 2.0
 LOCKUP_GRACE = 0.5
 """How long a command may still take after the kernel complained of a stuck CPU."""
 
+BROKEN = (paramiko.SSHException, OSError, EOFError)
+"""What paramiko raises where the other side has gone."""
+
 POLL_SECONDS = 0.02
 
 QUESTION_SECONDS = 1.0
@@ -155,11 +158,15 @@ class Guest:
     def _channel(self) -> Iterator[paramiko.Channel]:
         try:
             channel = self._transport.open_session(timeout=CONNECT_SECONDS * self.machine.patience)
-        except (paramiko.SSHException, OSError, EOFError) as error:
+        except BROKEN as error:
             self.machine.check()
             raise self.machine.hung(f"the guest does not answer any more: {error}") from error
         with channel:
-            yield channel
+            try:
+                yield channel
+            except BROKEN as error:  # it died before it had said yes to the command
+                self.machine.check()
+                raise self.machine.hung(f"the connection broke: {error!r}") from error
 
 
 class _Watch:

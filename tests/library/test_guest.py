@@ -77,3 +77,33 @@ def test_guest_that_dies_is_noticed_before_the_deadline(code: bytes, tmp_path: P
             with connect(machine, make_key(tmp_path)):
                 pass
         assert time.monotonic() - begun < guest.CONNECT_SECONDS * machine.patience / 2
+
+
+class Torn(paramiko.Transport):
+    """A connection whose other side goes away as soon as it is asked for something."""
+
+    def __init__(self) -> None: ...
+
+    def open_session(self, *args: object, **kwargs: object) -> paramiko.Channel:
+        channel = paramiko.Channel(1)
+
+        def exec_command(command: str | bytes) -> None:
+            raise EOFError
+
+        channel.exec_command = exec_command  # type: ignore[method-assign]
+        return channel
+
+
+def test_guest_that_dies_before_it_answers_has_died(code: bytes, tmp_path: Path) -> None:
+    text = f"{READY}\n[    2.0] Kernel panic - not syncing: out of sorts\n"
+    with boot(bare_boot(code, tmp_path, "d", text), tmp_path / "boot") as machine:
+        while "out of sorts" not in machine.console():
+            time.sleep(0.05)
+        with pytest.raises(GuestDied, match="out of sorts"):
+            guest.Guest(machine, Torn()).run(["true"])
+
+
+def test_connection_that_breaks_is_a_guest_that_hangs(code: bytes, tmp_path: Path) -> None:
+    with boot(ready_boot(code, tmp_path), tmp_path / "boot") as machine:
+        with pytest.raises(GuestHung, match=r"the connection broke: EOFError\(\)"):
+            guest.Guest(machine, Torn()).run(["true"])
