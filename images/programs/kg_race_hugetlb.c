@@ -5,6 +5,11 @@
  * A huge page may share the struct pages of its tails, which are then read-only. A
  * walker by page number knows nothing of that: its get has to fail without a write,
  * whatever the page was a moment ago.
+ *
+ * The kernel's own walker, page_idle, is none of the getters: it asks a page for its
+ * LRU flag before it has a reference, and where that page has become a tail since it
+ * was looked up, DEBUG_VM_PGFLAGS ends it, whatever the count (mm/page_idle.c,
+ * page_idle_get_folio(), 7.2).
  */
 #include "kg_hugetlb.h"
 #include "kg_sides.h"
@@ -81,11 +86,6 @@ static void kg_turn_get(struct kg_side *side)
 	kg_score(side, got);
 }
 
-static void kg_turn_mark(struct kg_side *side)
-{
-	kg_score(side, kg_mark_idle(kg_any_page(side)));
-}
-
 static void kg_find_blocks(void)
 {
 	unsigned long long flags[512];
@@ -107,14 +107,13 @@ static void huge_pages_come_and_go_under_a_walker(void)
 	struct kg_side sides[] = {
 		{ .name = "comes and goes", .turn = kg_turn_come_and_go },
 		{ .name = "gets by number", .turn = kg_turn_get, .must_lose = true },
-		{ .name = "marks by number", .turn = kg_turn_mark, .must_lose = true },
 	};
 
 	kg_set_pool(KG_POOL_PAGES);
 	kg_find_blocks();
 	kg_require(kg_nr_blocks >= KG_POOL_PAGES, "of %d huge pages %lu were found",
 		   KG_POOL_PAGES, kg_nr_blocks);
-	kg_race(sides, 3);
+	kg_race(sides, 2);
 	kg_set_pool(0);
 }
 
