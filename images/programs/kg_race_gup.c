@@ -125,6 +125,13 @@ static void kg_turn_change(struct kg_side *side)
 	kg_score(side, change[side->turns % 3]());
 }
 
+/* Getters without a pause would keep the mapping's lock from whoever changes it. */
+static void kg_give_way(const struct kg_side *side)
+{
+	if (side->turns % 4 == 0)
+		usleep(100);
+}
+
 static void kg_check_pipe(size_t size)
 {
 	static unsigned long words[KG_PAGES * 65536 / sizeof(long)];
@@ -151,6 +158,7 @@ static void kg_turn_splice(struct kg_side *side)
 	if (size > 0)
 		kg_check_pipe(size);
 	kg_score(side, size > 0);
+	kg_give_way(side);
 }
 
 /* Pins are for writing: one of the page that is shared by all that is empty is none. */
@@ -166,6 +174,7 @@ static void kg_turn_pin(struct kg_side *side)
 	int error = ioctl(kg_gup_test, pin ? KG_PIN_FAST : KG_GET_FAST, &test);
 
 	kg_score(side, !error && test.size == KG_PAGES * KG_PAGE);
+	kg_give_way(side);
 }
 
 static void mapping_changes_under_pages_that_are_got(void)

@@ -60,7 +60,13 @@ static void kg_turn_move(struct kg_side *side)
 {
 	unsigned long page = kg_any(side, KG_PAGES);
 	bool merged = kg_is_merged(page);
+	int i;
 
+	/* A move is dear; look for one that is worth it. */
+	for (i = 0; i < KG_PAGES && !merged; i++) {
+		page = (page + 1) % KG_PAGES;
+		merged = kg_is_merged(page);
+	}
 	kg_score(side, kg_move(kg_words(&kg_region, page)) && merged);
 }
 
@@ -102,8 +108,8 @@ static void kg_unmerge(void)
 static void merged_pages_are_moved_and_written_to(void)
 {
 	struct kg_side sides[] = {
-		{ .name = "writes", .turn = kg_turn_write },
-		{ .name = "moves", .turn = kg_turn_move, .must_lose = true },
+		{ .name = "writes", .turn = kg_turn_write, .must_lose = true },
+		{ .name = "moves", .turn = kg_turn_move },
 		{ .name = "marks by number", .turn = kg_turn_mark },
 	};
 	unsigned long copied, moved;

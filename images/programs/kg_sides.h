@@ -17,9 +17,9 @@
 #include "kg_tap.h"
 
 #define KG_MAX_SIDES	8
-/* Of each side, at least. */
-#define KG_TURNS	100
-#define KG_WINS		30
+/* Of each side, at least: what moves a page waits for all CPUs, tens of milliseconds each time. */
+#define KG_TURNS	20
+#define KG_WINS		10
 /* Emulated on a busy machine, in seconds; otherwise a race takes one or two. */
 #define KG_DEADLINE	30
 
