@@ -202,7 +202,7 @@ def _skipped(item: pytest.Item) -> bool:
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Fetch, patch and build before the first test, where progress can be seen."""
     config = session.config
-    targets = {target for item in session.items if (target := _target(item)) and not _skipped(item)}
+    targets = dict.fromkeys(target for item in session.items if (target := _target(item)) and not _skipped(item))
     if not targets or config.option.collectonly or session.testsfailed:
         return
     from kernelgate.gate import Gate  # paramiko and friends: not for --collect-only
@@ -216,6 +216,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         terminal.line(report.outlook(targets, to_build))
         with report.progress(terminal) as show:
             gate.prepare(flavours, show)
+        gate.foresee(targets)
     except KernelgateError as error:
         pytest.exit(str(error), returncode=error.exit_status)
 

@@ -13,9 +13,12 @@ import shlex
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -45,6 +48,7 @@ from kernelgate.guest import Guest, Key, connect, make_key
 from kernelgate.machine import Machine, Snapshot
 from kernelgate.manifest import KnownDefect, Manifest
 from kernelgate.progress import Report, silent
+from kernelgate.reserve import Reserve
 from kernelgate.selection import AS_FOUND, DEFAULT_CONFIG, SOURCES, Flavour, Target
 from kernelgate.static_rules import Site
 from kernelgate.suites import CRASH_MODULE, HANDOVER_MODULE, PROBE_MODULE, Case, Suite
@@ -195,6 +199,10 @@ class Gate:
         self._initramfs: dict[str, Path] = {}
         self._accels: dict[Flavour, str] = {}
         self._booted: dict[Target, Booted | KernelgateError] = {}
+        self._booting = threading.Lock()
+        self._following: dict[Target, Target] = {}
+        self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="boot")
+        self._guests = Reserve(self._restored)
         self._suites: dict[tuple[Target, str], dict[str, Verdict]] = {}
         self._patched: series.PatchedTree | None = None
         self._stack = ExitStack()
@@ -204,6 +212,8 @@ class Gate:
     def __enter__(self) -> Gate:
         self._scratch = self._stack.enter_context(scratch.folder())
         self._key = make_key(self._scratch)
+        self._stack.callback(self._guests.close)
+        self._stack.callback(self._ahead.shutdown, cancel_futures=True)
         return self
 
     def __exit__(
@@ -363,9 +373,16 @@ class Gate:
 
     # Guests.
 
-    @contextmanager
-    def guest(self, target: Target) -> Iterator[Guest]:
+    def foresee(self, targets: Iterable[Target]) -> None:
+        """Say in which order machines will be asked for: each is booted while the one before it is at work."""
+        self._following = dict(pairwise(target for target in targets if target != SOURCES))
+
+    def guest(self, target: Target) -> AbstractContextManager[Guest]:
         """A pristine guest of TARGET, restored from the snapshot of its boot."""
+        return self._guests.take(target)
+
+    @contextmanager
+    def _restored(self, target: Target) -> Iterator[Guest]:
         booted = self._boot(target)
         with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
             with machine.restore(booted.snapshot, Path(folder) / "guest") as running:
@@ -384,8 +401,7 @@ class Gate:
 
     def _lost(self, target: Target) -> Verdict | None:
         """The verdict on whatever was to run on TARGET, if its kernel did not come up or is none for that machine."""
-        kernel, needs = self.kernel(target.flavour), topology.find(target.arch, target.machine).needs
-        if missing := [f"CONFIG_{option}" for option in needs if not kernel.has(option)]:
+        if missing := self._missing(target):
             reason = f"machine '{target.machine}' is for a kernel with {', '.join(missing)}: choose another --base"
             return Verdict(Outcome.SKIPPED, (reason,))
         try:
@@ -395,17 +411,34 @@ class Gate:
             return verdict.conclude([evidence.death], evidence)
         return None
 
+    def _missing(self, target: Target) -> list[str]:
+        """The options that the machine of TARGET is of no use without, and its kernel has not."""
+        kernel, needs = self.kernel(target.flavour), topology.find(target.arch, target.machine).needs
+        return [f"CONFIG_{option}" for option in needs if not kernel.has(option)]
+
     def _boot(self, target: Target) -> Booted:
         """Boot TARGET once; a machine that did not come up is not tried again for each of its tests."""
-        if target not in self._booted:
-            try:
-                self._booted[target] = steadied(lambda: self._boot_now(target))
-            except KernelgateError as error:
-                self._booted[target] = error
-        booted = self._booted[target]
+        booted = self._boot_once(target)
+        if following := self._following.pop(target, None):
+            self._ahead.submit(self._boot_ahead, following)
         if isinstance(booted, KernelgateError):
             raise booted
         return booted
+
+    def _boot_ahead(self, target: Target) -> None:
+        if not self._missing(target):
+            self._boot_once(target)
+
+    def _boot_once(self, target: Target) -> Booted | KernelgateError:
+        if target in self._booted:
+            return self._booted[target]
+        with self._booting:
+            if target not in self._booted:
+                try:
+                    self._booted[target] = steadied(lambda: self._boot_now(target))
+                except KernelgateError as error:
+                    self._booted[target] = error
+        return self._booted[target]
 
     def boot_and_answer(self, target: Target) -> None:
         """Boot TARGET from nothing until it answers one command, and end it."""

@@ -9,6 +9,7 @@ number of them start from it at once, in the time that the devices' state takes.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shlex
@@ -424,6 +425,9 @@ def _qemu(what: Boot, workdir: Path, memory: Path, *more: str, state: Path = Pat
 
 @contextmanager
 def _qmp(end: socket.socket, process: subprocess.Popen[bytes], log: Path) -> Iterator[QEMUMonitorProtocol]:
+    # A loop of its own: a machine that was started in one thread is used in another one.
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
     qmp = QEMUMonitorProtocol(end)
     qmp.settimeout(QMP_SECONDS)
     try:
@@ -436,6 +440,7 @@ def _qmp(end: socket.socket, process: subprocess.Popen[bytes], log: Path) -> Ite
     finally:
         with suppress(QMPError, OSError, EOFError):
             qmp.close()
+        loop.close()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ PACKAGE = Path(kernelgate.__file__).parent
 
 LAYERS = [
     {"c_source", "errors", "splat_formats"},
-    {"ktap", "dmesg", "progress"},
+    {"ktap", "dmesg", "progress", "reserve"},
     {"catalogue", "command", "scratch", "selection", "suites"},
     {"cache", "git", "apt", "variant", "decode", "compiler"},
     {"faults", "manifest", "patches", "score", "static_rules", "kconfig_tree", "kbuild"},
