@@ -26,10 +26,10 @@
 #include <unistd.h>
 
 #ifndef __printf
-#define __printf(text, first)	__attribute__((format(printf, text, first)))
+#define __printf(text, first)	__attribute__((__format__(printf, text, first)))
 #endif
 #ifndef __noreturn
-#define __noreturn		__attribute__((noreturn))
+#define __noreturn		__attribute__((__noreturn__))
 #endif
 
 #define KG_PROBE	"/sys/kernel/debug/kg_probe/"
@@ -258,6 +258,13 @@ static inline long kg_count(unsigned long pfn)
 {
 	kg_aim(pfn);
 	return (long)kg_read(KG_PROBE "count");
+}
+
+/* The page that its struct page is in. */
+static inline unsigned long kg_memmap(unsigned long pfn)
+{
+	kg_aim(pfn);
+	return kg_read(KG_PROBE "memmap");
 }
 
 /* get_page_unless_zero() */
