@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""RACE-01 to RACE-13: gets against whoever freezes, frees, splits, moves or unmaps a page, on CPUs of their own."""
+"""RACE-01 to RACE-14: gets against whoever freezes, frees, splits, moves or unmaps a page, on CPUs of their own."""
 
 from typing import Any
 
@@ -20,6 +20,11 @@ def test_race(kunit_verdict: Any, judged: Any) -> None:
 
 @pytest.mark.suite("kg_race_cache")
 def test_lookups_in_the_page_cache(kunit_verdict: Any, judged: Any) -> None:
+    judged(kunit_verdict)
+
+
+@pytest.mark.suite("kg_race_count")
+def test_owners_that_change_a_count_at_once(kunit_verdict: Any, judged: Any) -> None:
     judged(kunit_verdict)
 
 
