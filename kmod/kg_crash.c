@@ -230,9 +230,15 @@ static noinline void kg_trigger_folio_ref_sub_return_to_zero(struct page *page)
 	folio_ref_sub_return(page_folio(page), 7);
 }
 
+/* Neither on a frozen page nor on one with more references is a put the last one. */
+static void kg_expect_not_last(bool last)
+{
+	WARN(last, "the put says that it was the last one\n");
+}
+
 static noinline void kg_trigger_page_ref_sub_and_test(struct page *page)
 {
-	page_ref_sub_and_test(page, 1);
+	kg_expect_not_last(page_ref_sub_and_test(page, 1));
 }
 
 static noinline void kg_trigger_folio_put_refs(struct page *page)
@@ -242,7 +248,7 @@ static noinline void kg_trigger_folio_put_refs(struct page *page)
 
 static noinline void kg_trigger_page_ref_dec_and_test(struct page *page)
 {
-	page_ref_dec_and_test(page);
+	kg_expect_not_last(page_ref_dec_and_test(page));
 }
 
 static noinline void kg_trigger_page_ref_unfreeze_to_negative(struct page *page)
@@ -444,8 +450,6 @@ static noinline void kg_trigger_free_contig_of_wrong_order(struct page *page)
 	if (!range)
 		return;
 	kg_free_contig_frozen(range, kg_owned(page) ? KG_RANGE_PAGES : KG_RANGE_PAGES / 2);
-	/* No tail call: this function has to be in the trace. */
-	barrier();
 }
 
 static const struct kg_trigger kg_triggers[] = {
