@@ -37,6 +37,8 @@ struct kg_expect {
 	 * A put that is not the last one goes the same way.
 	 */
 	bool put_is_a_loop;
+	/* A get adds only if the count it has looked at may be added to. */
+	bool get_looks_first;
 };
 
 static const struct kg_expect kg_expect = {
@@ -47,6 +49,9 @@ static const struct kg_expect kg_expect = {
 	.put_in_two_steps = true,
 #ifdef KG_HAVE_ONE_STEP_PUT
 	.put_is_a_loop = true,
+#endif
+#ifdef KG_HAVE_LOOK_BEFORE_ADD
+	.get_looks_first = true,
 #endif
 #elif defined(KG_HAVE_ADD_UNLESS_FROZEN)
 	.variant = "asserts",

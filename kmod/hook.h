@@ -6,7 +6,8 @@
  * by ones that first call kg_hook(), which whoever includes this defines: so the
  * header's own code is tested, in an order that a race would hit once in a long
  * while. It is a compare-and-exchange in version 4 of the frozen-bit series; the
- * others are there for a version that does it in another way.
+ * others are there for a version that does it in another way. An addition that
+ * returns the sum is the first operation of a get, unless that looks before it adds.
  */
 #ifndef KG_HOOK_H
 #define KG_HOOK_H
@@ -37,6 +38,9 @@ static void kg_hook(const atomic_t *count);
 #define atomic_xchg(v, ...)	KG_HOOKED(atomic_xchg, v, __VA_ARGS__)
 #define atomic_xchg_relaxed(v, ...)	KG_HOOKED(atomic_xchg_relaxed, v, __VA_ARGS__)
 #define atomic_add(i, v)		KG_HOOKED_LAST(atomic_add, i, v)
+#ifdef KG_HAVE_LOOK_BEFORE_ADD
+#define atomic_add_return(i, v)		KG_HOOKED_LAST(atomic_add_return, i, v)
+#endif
 #define atomic_sub(i, v)		KG_HOOKED_LAST(atomic_sub, i, v)
 #define atomic_sub_return(i, v)		KG_HOOKED_LAST(atomic_sub_return, i, v)
 #define atomic_sub_return_relaxed(i, v)	KG_HOOKED_LAST(atomic_sub_return_relaxed, i, v)

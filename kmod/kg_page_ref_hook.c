@@ -6,6 +6,8 @@
  * still zero, freeze", and a failed get is "count up" and "if beyond the limit,
  * reset". Before the operations that can be the second one an intruder acts.
  *
+ * A get that looks before it adds is two operations as well.
+ *
  * Kernels that do it in one operation never call the intruder; what they promise
  * for the same sequence of calls is stated, too.
  */
@@ -21,14 +23,19 @@
 #include "expect.h"
 #include "kg.h"
 
+/* Operations that a put may consist of, with some to spare. */
+#define KG_STEPS	3
+
 /* The count that is watched, and what to do when it is about to be written. */
 static atomic_t *kg_hooked;
 static void (*kg_intruder)(void);
 static int kg_intrusions;
+/* How many operations are let pass before. */
+static int kg_let_pass;
 
 static void kg_hook(const atomic_t *count)
 {
-	if (count != kg_hooked)
+	if (count != kg_hooked || kg_let_pass-- > 0)
 		return;
 	/* Once: the intruder uses the same functions. */
 	kg_hooked = NULL;
@@ -70,9 +77,32 @@ static void kg_intruder_looks(void)
 	kg_intruder_saw = kg_raw(kg_page);
 }
 
+static void kg_intruder_freezes_near_limit(void)
+{
+	kg_set_raw(kg_page, KG_FROZEN_LIMIT - 1);
+}
+
+/* Let @intruder in the next time. */
+static void kg_followed_by(void (*intruder)(void))
+{
+	kg_intruder = intruder;
+	kg_hooked = &kg_page->_refcount;
+}
+
+static void kg_intruder_gets_the_last_reference(void)
+{
+	kg_set_raw(kg_page, INT_MAX);
+}
+
 static void kg_intruder_unfreezes(void)
 {
 	page_ref_unfreeze(kg_page, 3);
+}
+
+static void kg_intruder_freezes_and_unfreezes(void)
+{
+	kg_intruder_freezes_near_limit();
+	kg_followed_by(kg_intruder_unfreezes);
 }
 
 /*
@@ -90,6 +120,7 @@ static struct page *kg_new_hooked_page(struct kunit *test, u32 raw, void (*intru
 	kg_intruder_got = false;
 	kg_intruder_put_last = false;
 	kg_intrusions = 0;
+	kg_let_pass = 0;
 	kg_hooked = &page->_refcount;
 	return page;
 }
@@ -145,20 +176,31 @@ static void put_that_is_not_last_frees_nothing(struct kunit *test)
 	kg_release_hooked(page);
 }
 
+static void kg_expect_look_inside_last_put(struct kunit *test, int let_pass)
+{
+	struct page *page = kg_new_hooked_page(test, 1, kg_intruder_looks);
+
+	kg_let_pass = let_pass;
+	KUNIT_EXPECT_TRUE(test, put_page_testzero(page));
+	if (!let_pass)
+		KUNIT_EXPECT_EQ(test, kg_intrusions, kg_expect.put_in_two_steps ? 1 : 0);
+	if (kg_intrusions)
+		KUNIT_EXPECT_EQ_MSG(test, kg_intruder_saw, kg_expect.put_is_a_loop ? 1U : 0U,
+				    "after %d operations", let_pass);
+	KUNIT_EXPECT_EQ(test, kg_raw(page), kg_expect.frozen);
+	kg_release_hooked(page);
+}
+
 /*
  * Zero is but the moment between the two steps; a put that looks and exchanges
  * goes from one to frozen without it.
  */
 static void zero_is_seen_only_inside_last_put(struct kunit *test)
 {
-	struct page *page = kg_new_hooked_page(test, 1, kg_intruder_looks);
+	int step;
 
-	KUNIT_EXPECT_TRUE(test, put_page_testzero(page));
-	KUNIT_EXPECT_EQ(test, kg_intrusions, kg_expect.put_in_two_steps ? 1 : 0);
-	if (kg_intrusions)
-		KUNIT_EXPECT_EQ(test, kg_intruder_saw, kg_expect.put_is_a_loop ? 1U : 0U);
-	KUNIT_EXPECT_EQ(test, kg_raw(page), kg_expect.frozen);
-	kg_release_hooked(page);
+	for (step = 0; step < KG_STEPS; step++)
+		kg_expect_look_inside_last_put(test, step);
 }
 
 static void get_and_put_inside_last_put_free_page_once(struct kunit *test)
@@ -283,6 +325,51 @@ static void unfreeze_inside_reset_is_not_lost(struct kunit *test)
 	kg_release_hooked(page);
 }
 
+/*
+ * A get has looked at a page in use, which is then frozen, and as good as all gets
+ * that may fail on it have failed: it fails as well, and has to reset the count.
+ */
+static void get_that_looked_before_a_freeze_fails(struct kunit *test)
+{
+	struct page *page = kg_new_hooked_page(test, 1, kg_intruder_freezes_near_limit);
+	bool got = get_page_unless_zero(page);
+
+	KUNIT_EXPECT_EQ(test, kg_intrusions, kg_expect.get_looks_first ? 1 : 0);
+	KUNIT_EXPECT_EQ(test, got, !kg_intrusions);
+	if (got)
+		KUNIT_EXPECT_EQ(test, kg_raw(page), 2U);
+	else
+		KUNIT_EXPECT_TRUE_MSG(test,
+				      kg_failed_get_leaves(KG_FROZEN_LIMIT - 1, 1, kg_raw(page)),
+				      "raw %08x", kg_raw(page));
+	kg_release_hooked(page);
+}
+
+/* The same, and the page is unfrozen just before the reset. */
+static void unfreeze_inside_late_reset_is_not_lost(struct kunit *test)
+{
+	struct page *page = kg_new_hooked_page(test, 1, kg_intruder_freezes_and_unfreezes);
+	bool got = get_page_unless_zero(page);
+
+	KUNIT_EXPECT_EQ(test, kg_intrusions, kg_expect.get_looks_first ? 2 : 0);
+	KUNIT_EXPECT_EQ(test, got, !kg_intrusions);
+	KUNIT_EXPECT_EQ(test, kg_raw(page), kg_intrusions ? 3U : 2U);
+	kg_release_hooked(page);
+}
+
+/* A get has looked, and others get the last references that there are: the page stays live. */
+static void get_that_looked_before_the_last_one_fails(struct kunit *test)
+{
+	struct page *page = kg_new_hooked_page(test, INT_MAX - 1,
+					       kg_intruder_gets_the_last_reference);
+	bool got = get_page_unless_zero(page);
+
+	KUNIT_EXPECT_EQ(test, kg_intrusions, kg_expect.get_looks_first ? 1 : 0);
+	KUNIT_EXPECT_EQ(test, got, !kg_intrusions);
+	KUNIT_EXPECT_EQ(test, kg_raw(page), (u32)INT_MAX);
+	kg_release_hooked(page);
+}
+
 static struct kunit_case kg_page_ref_hook_cases[] = {
 	KG_CASE("REF-06", get_inside_last_put_takes_page_over),
 	KG_CASE("REF-06", get_inside_last_sub_takes_page_over),
@@ -292,6 +379,9 @@ static struct kunit_case kg_page_ref_hook_cases[] = {
 	KG_CASE("REF-07", two_gets_and_a_put_inside_last_put_free_nothing),
 	KG_CASE("RACE-13", put_frees_no_page_of_a_later_owner),
 	KG_CASE("REF-04", unfreeze_inside_reset_is_not_lost),
+	KG_CASE("REF-04", get_that_looked_before_a_freeze_fails),
+	KG_CASE("REF-04", unfreeze_inside_late_reset_is_not_lost),
+	KG_CASE("REF-09", get_that_looked_before_the_last_one_fails),
 	{}
 };
 
