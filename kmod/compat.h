@@ -38,6 +38,16 @@ static inline bool kg_try_add(struct page *page, int nr)
 #endif
 }
 
+/* The same of a folio, as get_user_pages_fast() calls it. */
+static inline bool kg_folio_try_add(struct folio *folio, int nr)
+{
+#ifdef KG_HAVE_TRY_ADD_RCU
+	return folio_ref_try_add_rcu(folio, nr);
+#else
+	return folio_ref_try_add(folio, nr);
+#endif
+}
+
 /* Freeze a page that nobody else knows of, through the header's own function. */
 static inline void kg_set_frozen(struct page *page)
 {

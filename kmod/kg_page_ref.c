@@ -69,6 +69,9 @@ static void returned_counts_are_exact(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, folio_ref_dec_return(page_folio(page)), 9);
 	KUNIT_EXPECT_EQ(test, kg_raw(page), 9U);
 	KUNIT_EXPECT_EQ(test, page_ref_count(page), 9);
+	KUNIT_EXPECT_EQ(test, folio_ref_sub_return(page_folio(page), 7), 2);
+	KUNIT_EXPECT_EQ(test, page_ref_dec_return(page), 1);
+	KUNIT_EXPECT_EQ(test, kg_raw(page), 1U);
 	kg_release(page, 0);
 }
 
@@ -86,9 +89,11 @@ static void gets_and_puts_are_exact(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kg_raw(page), 5U);
 	KUNIT_EXPECT_TRUE(test, kg_try_add(page, 512));
 	KUNIT_EXPECT_EQ(test, kg_raw(page), 517U);
+	KUNIT_EXPECT_TRUE(test, kg_folio_try_add(page_folio(page), 83));
+	KUNIT_EXPECT_EQ(test, kg_raw(page), 600U);
 	KUNIT_EXPECT_FALSE(test, put_page_testzero(page));
-	KUNIT_EXPECT_EQ(test, kg_raw(page), 516U);
-	KUNIT_EXPECT_FALSE(test, page_ref_sub_and_test(page, 512));
+	KUNIT_EXPECT_EQ(test, kg_raw(page), 599U);
+	KUNIT_EXPECT_FALSE(test, page_ref_sub_and_test(page, 595));
 	KUNIT_EXPECT_EQ(test, kg_raw(page), 4U);
 	put_page(page);
 	KUNIT_EXPECT_EQ(test, kg_raw(page), 3U);
@@ -155,6 +160,7 @@ static void failed_get_leaves_page_frozen(struct kunit *test)
 	KUNIT_EXPECT_TRUE_MSG(test, kg_failed_get_leaves(before, 512, kg_raw(page)),
 			      "raw %08x -> %08x", before, kg_raw(page));
 	KUNIT_EXPECT_FALSE(test, folio_try_get(page_folio(page)));
+	KUNIT_EXPECT_FALSE(test, kg_folio_try_add(page_folio(page), 512));
 	kg_release(page, 0);
 }
 

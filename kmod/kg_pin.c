@@ -89,6 +89,19 @@ static void many_pins_add_up(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, kg_maybe_pinned(&user));
 }
 
+/* A page that has lost all references but that of a pin is still somebody's. */
+static void the_only_reference_may_be_a_pin(struct kunit *test)
+{
+	struct page *page = alloc_page(GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	kg_set_raw(page, 1023);
+	KUNIT_EXPECT_FALSE(test, folio_maybe_dma_pinned(page_folio(page)));
+	kg_set_raw(page, 1024);
+	KUNIT_EXPECT_TRUE(test, folio_maybe_dma_pinned(page_folio(page)));
+	kg_release(page, 0);
+}
+
 static void a_frozen_page_is_not_pinned(struct kunit *test)
 {
 	struct page *page = alloc_page(GFP_KERNEL);
@@ -127,6 +140,7 @@ static void a_pin_past_int_max_is_refused_or_seen(struct kunit *test)
 static struct kunit_case kg_pin_cases[] = {
 	KG_CASE("PIN-01", a_pin_counts_for_1024),
 	KG_CASE("PIN-01", many_pins_add_up),
+	KG_CASE("PIN-01", the_only_reference_may_be_a_pin),
 	KG_CASE("PIN-01", a_frozen_page_is_not_pinned),
 	KG_CASE("PIN-01", a_pin_past_int_max_is_refused_or_seen),
 	{}
