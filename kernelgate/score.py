@@ -18,9 +18,11 @@ from kernelgate.faults import Fault
 NOTICED, PASSED, SKIPPED = "X", ".", "-"
 
 BOOT = "boot"
-"""Stands for the case of an item that has none: a machine's boot."""
+"""Stands for the case of an item that has none, a machine's boot, and of one that never ran as its machine did not."""
 
 _CASE = re.compile(r"\b([A-Z]+-\d+)\b")
+_NO_BOOT = "does not boot: "
+"""What the gate says of each item of a machine that did not come up."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def read_junit(path: Path) -> dict[str, str]:
 
 
 def _case(item: ElementTree.Element) -> str:
-    """The item's case: its property or, where it never came to be judged, the id in its name."""
+    """The item's case: its property or, where it never came to be judged, the id in its name; BOOT without a boot."""
+    if any(_NO_BOOT in how.get("message", "") for how in item.iter("failure")):
+        return BOOT
     for entry in item.iter("property"):
         if entry.get("name") == "case" and entry.get("value"):
             return str(entry.get("value"))
@@ -84,7 +88,8 @@ def matrix(rows: Sequence[Row]) -> str:
 def summary(rows: Sequence[Row], seconds: float) -> str:
     """The score, how long it took, and the faults that nothing noticed."""
     missed = [row for row in rows if not row.noticed_by]
-    lines = [f"{len(rows) - len(missed)} of {len(rows)} faults noticed in {seconds:.0f} s"]
+    boots = sum(BOOT in row.noticed_by for row in rows)
+    lines = [f"{len(rows) - len(missed)} of {len(rows)} faults noticed in {seconds:.0f} s, {boots} of them by a boot"]
     lines += [
         f"  not noticed: {row.fault} ({row.fault.kind}){'' if row.whole else ', by its own cases'}" for row in missed
     ]

@@ -169,6 +169,8 @@ def item(name: str, case: str | None, outcome: str = "") -> str:
     return f'<testcase name="{name}">{value}{outcome}</testcase>'
 
 
+DEAD_AT_BOOT = '<failure message="Failed: REF-03 crashed: x86_64-up does not boot: the guest died: Kernel panic"/>'
+
 JUNIT = "\n".join(
     [
         "<testsuites><testsuite>",
@@ -179,6 +181,7 @@ JUNIT = "\n".join(
         item("test_boot[x86_64-smp2]", ""),
         item("test_c[x86_64-smp2-INV-01-claim]", "INV-01"),
         item("test_c[x86_64-smp2-INV-01-other]", "INV-01", "<skipped/>"),
+        item("test_d[x86_64-up-REF-03-claim]", "REF-03", DEAD_AT_BOOT),
         "</testsuite></testsuites>",
     ]
 )
@@ -186,7 +189,7 @@ JUNIT = "\n".join(
 
 def test_a_run_is_read_case_by_case(tmp_path: Path) -> None:
     (tmp_path / "run.xml").write_text(JUNIT)
-    assert read_junit(tmp_path / "run.xml") == {"REF-01": "X", "REF-02": "-", "D-07": "X", "boot": ".", "INV-01": "."}
+    assert read_junit(tmp_path / "run.xml") == {"REF-01": "X", "REF-02": "-", "D-07": "X", "boot": "X", "INV-01": "."}
 
 
 @pytest.mark.parametrize("text", [None, "", JUNIT[:200]])
@@ -201,29 +204,31 @@ ROWS = (
     Row(Fault(1, "adds_two", "wrong constant", ("REF-01",), ()), {"REF-01": "X", "REF-02": "."}, False, 3.0),
     Row(Fault(2, "frees_twice", "missing check", (), ()), {"REF-01": ".", "D-7": ".", "boot": "."}, True, 9.0),
     Row(Fault(3, "late", "missing undo", (), ()), {"D-7": "X"}, False, 9.0),
+    Row(Fault(4, "dead", "livelock", (), ()), {"boot": "X"}, False, 9.0),
 )
 
 
 def test_the_matrix_has_a_line_a_fault_and_a_column_a_case_that_noticed_one() -> None:
     assert matrix(ROWS).splitlines() == [
-        "                 R",
-        "                 E",
-        "                 F",
-        "               D -",
-        "               - 0",
-        "               7 1",
+        "                 R  ",
+        "                 E  ",
+        "                 F b",
+        "               D - o",
+        "               - 0 o",
+        "               7 1 t",
         "1 adds_two       X",
-        "2 frees_twice  . .",
+        "2 frees_twice  . . .",
         "3 late         X",
+        "4 dead             X",
     ]
 
 
 def test_the_score_names_what_nothing_noticed() -> None:
     assert summary(ROWS, 61.2).splitlines() == [
-        "2 of 3 faults noticed in 61 s",
+        "3 of 4 faults noticed in 61 s, 1 of them by a boot",
         "  not noticed: 2 frees_twice (missing check)",
     ]
 
 
 def test_nothing_tried_is_no_score() -> None:
-    assert summary((), 1.0) == "0 of 0 faults noticed in 1 s"
+    assert summary((), 1.0) == "0 of 0 faults noticed in 1 s, 0 of them by a boot"
