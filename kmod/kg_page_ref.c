@@ -378,6 +378,22 @@ static void get_at_int_max_keeps_page_live(struct kunit *test)
 	kg_release(page, 0);
 }
 
+/* The same for the get that looks itself. */
+static void try_get_at_int_max_keeps_page_live(struct kunit *test)
+{
+	struct page *page = kg_new_page(test);
+	bool got;
+
+	kg_set_raw(page, INT_MAX);
+	got = try_get_page(page);
+
+	KUNIT_EXPECT_TRUE_MSG(test, got || kg_raw(page) == INT_MAX,
+			      "the get failed, and left raw %08x", kg_raw(page));
+	KUNIT_EXPECT_NE_MSG(test, page_count(page), 0,
+			    "a page with %d owners looks frozen", INT_MAX);
+	kg_release(page, 0);
+}
+
 static void frozen_page_counts_zero(struct kunit *test)
 {
 	struct page *page = kg_new_frozen_page(test);
@@ -466,6 +482,7 @@ static struct kunit_case kg_page_ref_cases[] = {
 	KG_CASE("REF-08", folio_put_refs_frees_page_frozen),
 	KG_CASE("REF-09", count_up_to_int_max_is_exact),
 	KG_CASE("REF-09", get_at_int_max_keeps_page_live),
+	KG_CASE("REF-09", try_get_at_int_max_keeps_page_live),
 	KG_CASE("REF-10", frozen_page_counts_zero),
 	KG_CASE("REF-10", every_frozen_raw_value_counts_zero),
 	KG_CASE("REF-10", tail_page_counts_zero),
