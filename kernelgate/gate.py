@@ -484,12 +484,13 @@ class Gate:
         with machine.boot(what, folder / "boot") as running:
             before = self._hand_over(target, running) if what.spec.kexec else []
             with connect(running, self._the_key) as guest:
+                log, taint = guest.kmsg_and_taint()
                 evidence = Evidence(
                     command="boot",
                     status=0,
-                    records=dmesg.parse_kmsg(guest.kmsg()),
+                    records=dmesg.parse_kmsg(log),
                     console=running.console(),
-                    taint_after=guest.taint(),
+                    taint_after=taint,
                 )
                 wanted = before + self._identity(guest, target) + layout(guest, what.spec, what.kernel.has("NUMA"))
                 judgement = verdict.judge_boot(evidence, wanted)
@@ -587,7 +588,7 @@ class Gate:
 
             def work() -> Result:
                 glob = f"{suite.name}.{cases}"
-                guest.run(["sh", "-c", f"{_written(shlex.quote(glob), FILTER)} && {_written('on', KCSAN)}"], check=True)
+                guest.shell(f"{_written(shlex.quote(glob), FILTER)} && {_written('on', KCSAN)}", check=True)
                 return guest.insmod(path, timeout=SUITE_SECONDS)
 
             return self._observe(target, guest, f"insmod {path.name} ({cases})", work)
@@ -686,7 +687,7 @@ class Gate:
 
             def work() -> Result:
                 # An oops leaves locks held: better a guest that is dead at once than one that hangs by and by.
-                guest.run(["sh", "-c", "echo 1 > /proc/sys/kernel/panic_on_oops"], check=True)
+                guest.shell("echo 1 > /proc/sys/kernel/panic_on_oops", check=True)
                 loaded = guest.insmod(probe)
                 if loaded.status:
                     return loaded
@@ -703,7 +704,7 @@ class Gate:
         try:
             result = work()
             guest.machine.check()
-            log, taint = guest.kmsg(evidence.first), guest.taint()
+            log, taint = guest.kmsg_and_taint(evidence.first)
         except GuestDied as death:
             return replace(evidence, death=death.reason, console=death.console)
         return replace(

@@ -46,6 +46,9 @@ POLL_SECONDS = 0.02
 
 QUESTION_SECONDS = 1.0
 CHUNK = 65536
+TAINT = "/proc/sys/kernel/tainted"
+NO_ROOM = 74
+"""The exit status by which a shell's line says that it could not write a file: EX_IOERR of sysexits.h."""
 OVERWRITTEN = 2
 """The exit status of images/programs/kmsg.c when the log was longer than its buffer."""
 
@@ -97,31 +100,40 @@ class Guest:
         soon as the guest is seen to be either, and InfrastructureError when QEMU is lost
         or (with CHECK) the status is not zero.
         """
-        words = tuple(argv)
+        return self.shell(shlex.join(argv), timeout, stdin, check)
+
+    def shell(self, line: str, timeout: float = COMMAND_SECONDS, stdin: bytes = b"", check: bool = False) -> Result:
+        """As run(), of a line for the guest's shell. Each process more costs an emulated guest some 10 ms."""
         with self._channel() as channel:
-            watch = _Watch(self, shlex.join(words), timeout)
+            watch = _Watch(self, line, timeout)
             # Not the shell's last command, so that it stays to tell of a signal as 128 + N.
-            channel.exec_command(f"{shlex.join(words)}; exit $?")
+            channel.exec_command(f"{line}; exit $?")
             _feed(channel, stdin, watch)
             out, err = _collect(channel, watch)
-            result = Result(words, channel.recv_exit_status(), out, err)
+            result = Result((line,), channel.recv_exit_status(), out, err)
         if result.status < 0:
             self.machine.check()
-            raise self.machine.hung(f"the connection broke during '{shlex.join(words)}'")
+            raise self.machine.hung(f"the connection broke during '{line}'")
         if check and result.status:
-            raise InfrastructureError(f"in the guest: {shlex.join(words)}: status {result.status}: {err.strip()}")
+            raise InfrastructureError(f"in the guest: {line}: status {result.status}: {err.strip()}")
         return result
 
     def put(self, local: Path, remote: str) -> None:
         """Copy the file LOCAL to REMOTE, with its permissions."""
         mode, name = f"{local.stat().st_mode & 0o777:o}", shlex.quote(remote)
-        self.run(["sh", "-c", f"cat > {name} && chmod {mode} {name}"], stdin=local.read_bytes(), check=True)
+        self.shell(f"cat > {name} && chmod {mode} {name}", stdin=local.read_bytes(), check=True)
 
     def insmod(self, module: Path, *parameters: str, timeout: float = COMMAND_SECONDS) -> Result:
-        """Load MODULE, a file of ours. A module refused is a Result, with the kernel's reason in its log."""
+        """Load MODULE, a file of ours. A module refused is a Result, with the kernel's reason in its log.
+
+        Raises InfrastructureError where the guest has no room for the file.
+        """
         remote = f"/tmp/{module.name}"
-        self.put(module, remote)
-        return self.run(["insmod", remote, *parameters], timeout)
+        load = shlex.join(["insmod", remote, *parameters])
+        result = self.shell(f"cat > {shlex.quote(remote)} || exit {NO_ROOM}; {load}", timeout, module.read_bytes())
+        if result.status == NO_ROOM:
+            raise InfrastructureError(f"in the guest: {remote} cannot be written: {result.stderr.strip()}")
+        return result
 
     def rmmod(self, name: str, timeout: float = COMMAND_SECONDS) -> Result:
         """Unload the module NAME."""
@@ -132,18 +144,19 @@ class Guest:
 
         A record that was overwritten before it was read is missing: the sequence numbers show it.
         """
-        result = self.run(["kmsg", str(first)])
-        if result.status not in (0, OVERWRITTEN):
-            raise InfrastructureError(f"the guest's log cannot be read: {result.stderr.strip()}")
-        return result.stdout
+        return self.kmsg_and_taint(first)[0]
 
     def read(self, path: str) -> str:
         """What the guest's file PATH holds."""
         return self.run(["cat", path], check=True).stdout
 
-    def taint(self) -> int:
-        """The kernel's taint word (Documentation/admin-guide/tainted-kernels.rst)."""
-        return int(self.read("/proc/sys/kernel/tainted"))
+    def kmsg_and_taint(self, first: int = 0) -> tuple[str, int]:
+        """The kernel's log as by kmsg(), and then its taint word (Documentation/admin-guide/tainted-kernels.rst)."""
+        result = self.shell(f"kmsg {first}; status=$?; cat {TAINT} >&2; exit $status")
+        *complaints, taint = result.stderr.split("\n")[:-1] or [""]
+        if result.status not in (0, OVERWRITTEN) or not taint.isdecimal():
+            raise InfrastructureError(f"the guest's log cannot be read: {' '.join(complaints) or result.stderr}")
+        return result.stdout, int(taint)
 
     def release(self) -> str:
         """The running kernel's release, as uname -r gives it."""
