@@ -25,6 +25,7 @@ PARAMETERS = (
     "watchdog_thresh=4",  # seconds; a soft lockup is twice that
     "rcupdate.rcu_cpu_stall_timeout=8",
     "sysctl.kernel.hung_task_timeout_secs=20",
+    "sysctl.kernel.hung_task_check_interval_secs=2",  # told of at once, not at up to twice that
 )
 
 
