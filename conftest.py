@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kernelgate import catalogue, kconfig, report, selection, suites, topology
+from kernelgate import catalogue, kconfig, report, runs, selection, suites, topology
 from kernelgate.errors import BuildError, GuestDied, KernelgateError, UserError
 
 ROOT = Path(__file__).parent
@@ -50,6 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--case", action="append", default=[], metavar="ID", help="only this case of the catalogue, e.g. REF-04")
     add("--jobs", type=int, metavar="N", help="parallel compilers (default: one more than processors)")
     add("--cache", metavar="DIR", help="cache folder (default: KERNELGATE_CACHE, or ~/.cache/kernelgate)")
+    add("--repeat", type=int, default=1, metavar="N", help="each test N times, each time in a guest of its own")
     add("--no-decode", action="store_true", help="leave the addresses of a failure's splats as they are: it is faster")
     add("--results", default="results", help="where failures leave what replays them (default: %(default)s)")
 
@@ -102,8 +103,12 @@ def _configuration(name: str) -> selection.Configuration:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One item per target, and per case where the test names a suite, a program or the triggers."""
-    if "target" not in metafunc.fixturenames:
-        return
+    if "target" in metafunc.fixturenames:
+        _on_its_targets(metafunc)
+        _repeated(metafunc, metafunc.config.getoption("--repeat"))
+
+
+def _on_its_targets(metafunc: pytest.Metafunc) -> None:
     if metafunc.definition.get_closest_marker("sources"):
         metafunc.parametrize("target", [selection.SOURCES], ids=str, scope="session", indirect=True)
         return
@@ -114,6 +119,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if cases is not None:
         marks = [pytest.param(case, id=f"{case.id}-{case.name}", marks=pytest.mark.case(case.id)) for case in cases]
         metafunc.parametrize("case", marks)
+
+
+def _repeated(metafunc: pytest.Metafunc, times: int) -> None:
+    """TIMES items of each, told apart at the end of their names."""
+    if times > 1:
+        metafunc.fixturenames.append("repetition")
+        numbers = range(1, times + 1)
+        metafunc.parametrize("repetition", numbers, indirect=True, ids=[f"{runs.RUN}{number}" for number in numbers])
 
 
 def _own(item: Any) -> selection.Own:
@@ -263,6 +276,12 @@ def judged(request: pytest.FixtureRequest, gate: Any, target: selection.Target, 
         case = marker.args[0] if marker else ""
         record_property("case", case)
         request.node.user_properties.append(("kernel", gate.label(target.flavour)))
+@pytest.fixture
+def repetition(request: pytest.FixtureRequest) -> int:
+    """Which of the runs of the same test this is (--repeat)."""
+    return request.param
+
+
         if verdict.skipped:
             pytest.skip(verdict.explain())
         if defect := gate.known_defect(target.flavour, case, _claim(request.node)):
@@ -279,6 +298,7 @@ def judged(request: pytest.FixtureRequest, gate: Any, target: selection.Target, 
         pytest.fail(text, pytrace=False)
 
     return conclude
+        record_property(runs.FOLDER, str(folder))
 
 
 def _claim(item: pytest.Item) -> str:
@@ -298,7 +318,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         item.config.stash[TROUBLE].add(error.exit_status)
     target = _target(item)
     if target and (result.when == "call" or result.outcome != "passed"):
-        item.config.stash[ROWS].append(report.row(item.nodeid, target, dict(item.user_properties), result))
+        row = report.row(item.nodeid, target, dict(item.user_properties), result)
+        item.config.stash[ROWS].append(row)
+        item.user_properties.append((runs.OUTCOME, row.outcome))
     return result
 
 

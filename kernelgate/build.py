@@ -26,7 +26,7 @@ from pathlib import Path
 
 from kernelgate import compiler, kbuild, kconfig
 from kernelgate.cache import Cache
-from kernelgate.command import find, run
+from kernelgate.command import find, pipe, run
 from kernelgate.errors import BuildError, InfrastructureError, UserError
 from kernelgate.kbuild import TOOLCHAINS, Toolchain
 from kernelgate.kconfig import Fragments
@@ -40,6 +40,8 @@ RECIPE = "1"
 OUT = "out"
 STAMP = "STAMP.json"
 LOG = "build.log"
+INTERMEDIATE = ("*.o", "*.a", ".tmp_vmlinux*", ".vmlinux.export.c")
+"""What only another make in the same folder would want."""
 
 KCONFIGS = Path(__file__).resolve().parent.parent / "kconfigs"
 
@@ -158,6 +160,51 @@ def build(
         arch, config, out / tools.image, out / "vmlinux", out / ".config", stamp.release, stamp.build_id, out,
         tree.path, detect(tree.path), tree.version, key, tuple(stamp.warnings),
     )  # fmt: skip
+
+
+def make_in(
+    place: Path,
+    tree: PatchedTree,
+    arch: str,
+    config: str,
+    cache: Cache,
+    jobs: int | None,
+    report: Report,
+    kconfigs: Path = KCONFIGS,
+) -> Stamp:
+    """Make the kernel of TREE in the folder PLACE, which the caller has locked, with whatever is there already.
+
+    Raises what build() raises.
+    """
+    fragments = kconfig.compose(config.split("+"), arch, kconfigs)
+    kbuild.link_tree(tree.path, place, (OUT, STAMP, LOG))
+    work = _Work(tree, config, TOOLCHAINS[arch], fragments, place, cache.root / "ccache" / "objects", report)
+    return _make_all(work, jobs or _processors() + 1)
+
+
+def adopt(
+    out: Path,
+    stamp: Stamp,
+    tree: PatchedTree,
+    arch: str,
+    config: str,
+    cache: Cache,
+    report: Report,
+    kconfigs: Path = KCONFIGS,
+) -> None:
+    """Make what was built of TREE's files in OUT, with STAMP, the kernel that build() finds.
+
+    Its objects are left behind: neither QEMU nor a module wants them, and make is not run again in a stamped folder.
+    """
+    key = _key(tree, kconfig.compose(config.split("+"), arch, kconfigs), config)
+    with cache.workplace("builds", key, report) as place:
+        (place / STAMP).unlink(missing_ok=True)
+        kbuild.link_tree(tree.path, place, (OUT, STAMP, LOG))
+        shutil.rmtree(place / OUT, ignore_errors=True)
+        (place / OUT).mkdir()
+        without = [f"--exclude={pattern}" for pattern in INTERMEDIATE]
+        pipe(["tar", "-C", out, *without, "-c", "."], ["tar", "-C", place / OUT, "-x"])
+        _write_stamp(place, stamp)
 
 
 def is_built(tree: PatchedTree, arch: str, config: str, cache: Cache, kconfigs: Path = KCONFIGS) -> bool:
@@ -356,10 +403,15 @@ def _make_all(work: _Work, jobs: int) -> Stamp:
         list(compiler.warnings((work.place / LOG).read_text(encoding="utf-8").splitlines())),
         {name: _size(out / name) for name in ("vmlinux", work.tools.image, "Module.symvers", ".config")},
     )
-    draft = work.place / f"{STAMP}.draft"
-    draft.write_text(json.dumps(asdict(stamp), indent=1), encoding="utf-8")
-    draft.rename(work.place / STAMP)
+    _write_stamp(work.place, stamp)
     return stamp
+
+
+def _write_stamp(place: Path, stamp: Stamp) -> None:
+    """Leave STAMP in PLACE, at once or not at all: the last act."""
+    draft = place / f"{STAMP}.draft"
+    draft.write_text(json.dumps(asdict(stamp), indent=1), encoding="utf-8")
+    draft.rename(place / STAMP)
 
 
 def _configure(work: _Work) -> None:

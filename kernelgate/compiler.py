@@ -10,6 +10,7 @@ SHOWN_LINES = 40
 """How much of a failed build a person is shown; the log has the rest."""
 
 _OBJECT = re.compile(r"  (?:CC|AS|HOSTCC)(?: \[M\])? +\S+\.o\Z|  HOSTCC +\S+\Z")
+_MADE = re.compile(r"  (?:CC|AS|HOSTCC)(?: \[M\])? +(\S+)\.o\Z")
 _WARNING = re.compile(r"\S: warning: |^WARNING: modpost: ")  # not ".config:7:warning: override", which is meant
 _ERROR = re.compile(
     r"\berror: |: Error: |undefined reference|multiple definition|^ERROR: modpost|\bld(?:\.\w+)?: (?!warning: )"
@@ -32,6 +33,20 @@ def warnings(lines: Sequence[str]) -> tuple[str, ...]:
     """The compilers' and modpost's warnings, each once, in order."""
     found = (line for line in lines if _WARNING.search(line))
     return tuple(dict.fromkeys(found))
+
+
+def warned_file(line: str) -> str:
+    """The file of the tree that a warning's LINE is about, e.g. "mm/gup.c", or the program that says it."""
+    name = re.match(r"(?:\.\./)*(?P<name>[\w./+-]+?)(?::\d+)*: ", line)
+    if name and "." in name["name"]:
+        return name["name"]
+    return "modpost" if line.startswith("WARNING: modpost") else line.partition(":")[0].strip()
+
+
+def made(lines: Sequence[str]) -> frozenset[str]:
+    """The objects that make says it made, without their suffix, e.g. "mm/gup"."""
+    found = (_MADE.match(line) for line in lines)
+    return frozenset(match[1] for match in found if match)
 
 
 def errors(lines: Sequence[str]) -> tuple[str, ...]:

@@ -29,12 +29,12 @@ from kernelgate import (
     decode,
     devicetree,
     dmesg,
+    failure,
     image,
     machine,
     programs,
     scratch,
     series,
-    source,
     static_rules,
     suites,
     topology,
@@ -291,11 +291,7 @@ class Gate:
         """The tree with the first UPTO patches, all for None."""
         options = self.options
         name = options.series or DEFAULT_SERIES
-        manifest = series.manifest(name, options.root)
-        if options.base:
-            pristine = source.resolve(options.base, self.cache, report)
-        else:
-            pristine = source.resolve_first(manifest.bases if manifest else source.BASES, self.cache, report)
+        pristine = series.pristine(name, options.base, options.root, self.cache, report)
         chosen = series.load(name, pristine.version, upto, options.root)
         return series.apply(chosen, pristine, self.cache, report)
 
@@ -723,6 +719,7 @@ class Gate:
         folder = self.options.results / re.sub(r"[^\w.=-]+", "_", item)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
+        failure.write(folder / failure.FILE, failure.of(judged))
         _write_script(folder / "replay.sh", self._replay(item, target))
         if target == SOURCES:
             (folder / "verdict.txt").write_text(f"{self.headline()}\n{item}\n{judged.explain()}\n")

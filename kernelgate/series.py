@@ -23,12 +23,12 @@ from kernelgate.git import Repository
 from kernelgate.manifest import KnownDefect, Manifest
 from kernelgate.patches import Patch, from_folder, from_mbox, from_range
 from kernelgate.progress import Report, Step
-from kernelgate.source import SourceTree
+from kernelgate.source import BASES, SourceTree, resolve, resolve_first
 
 NONE = "none"
 """The series without patches."""
 
-__all__ = ["NONE", "KnownDefect", "Manifest", "Patch", "PatchedTree", "Series", "apply", "load", "manifest"]
+__all__ = ["NONE", "KnownDefect", "Manifest", "Patch", "PatchedTree", "Series", "apply", "load", "manifest", "pristine"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,17 @@ def manifest(name: str, root: Path) -> Manifest | None:
         return None
     path = _place(name, root) / manifests.FILE
     return manifests.read(path) if path.is_file() else None
+
+
+def pristine(name: str, base: str | None, root: Path, cache: Cache, report: Report) -> SourceTree:
+    """The tree that the series NAME is for: BASE, or the first base of its manifest that can be had.
+
+    Raises what source.resolve() raises.
+    """
+    if base:
+        return resolve(base, cache, report)
+    found = manifest(name, root)
+    return resolve_first(found.bases if found else BASES, cache, report)
 
 
 def apply(series: Series, tree: SourceTree, cache: Cache, report: Report) -> PatchedTree:

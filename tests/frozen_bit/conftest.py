@@ -13,10 +13,11 @@ from kernelgate.suites import Case
 
 @pytest.fixture
 def kunit_verdict(request: pytest.FixtureRequest, gate: Any, target: Target, case: Case) -> Any:
-    """The verdict on one KUnit case of the suite that the test names; alone where only this one was asked for."""
+    """The verdict on one KUnit case of the suite; alone where only this one was asked for, or many times."""
     module = request.node.get_closest_marker("suite").args[0]
     asked = [item for item in request.session.items if _suite_on(item) == (module, target)]
-    return gate.kunit(target, module, case, alone=len(asked) == 1)
+    alone = len(asked) == 1 or request.config.getoption("--repeat") > 1
+    return gate.kunit(target, module, case, alone=alone)
 
 
 def _suite_on(item: pytest.Item) -> tuple[str, Target] | None:

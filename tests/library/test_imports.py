@@ -14,16 +14,18 @@ LAYERS = [
     {"c_source", "errors", "splat_formats"},
     {"ktap", "dmesg", "progress", "reserve"},
     {"catalogue", "command", "scratch", "selection", "suites"},
-    {"cache", "git", "apt", "variant", "decode", "compiler"},
+    {"apt", "binary", "cache", "compiler", "decode", "git", "runs", "variant"},
     {"faults", "manifest", "patches", "score", "static_rules", "kconfig_tree", "kbuild"},
     {"source", "kconfig"},
     {"series"},
     {"build", "image", "programs", "topology"},
-    {"devicetree", "litmus"},
+    {"devicetree", "forward", "levels", "litmus"},
     {"machine"},
     {"accelerator", "guest"},
     {"verdict"},
+    {"failure"},
     {"gate", "report"},
+    {"bisect", "walk"},
 ]
 """From the ground up; modules of one line may import each other."""
 
