@@ -268,6 +268,12 @@ def target(request: pytest.FixtureRequest) -> selection.Target:
 
 
 @pytest.fixture
+def repetition(request: pytest.FixtureRequest) -> int:
+    """Which of the runs of the same test this is (--repeat)."""
+    return request.param
+
+
+@pytest.fixture
 def judged(request: pytest.FixtureRequest, gate: Any, target: selection.Target, record_property: Any) -> Any:
     """A function that turns a Verdict into this item's outcome."""
 
@@ -276,12 +282,6 @@ def judged(request: pytest.FixtureRequest, gate: Any, target: selection.Target, 
         case = marker.args[0] if marker else ""
         record_property("case", case)
         request.node.user_properties.append(("kernel", gate.label(target.flavour)))
-@pytest.fixture
-def repetition(request: pytest.FixtureRequest) -> int:
-    """Which of the runs of the same test this is (--repeat)."""
-    return request.param
-
-
         if verdict.skipped:
             pytest.skip(verdict.explain())
         if defect := gate.known_defect(target.flavour, case, _claim(request.node)):
@@ -289,6 +289,7 @@ def repetition(request: pytest.FixtureRequest) -> int:
         if verdict.passed:
             return
         folder = gate.keep(verdict, request.node.nodeid, target)
+        record_property(runs.FOLDER, str(folder))
         text = f"{case} {verdict.explain()}\nreplay: {folder}/replay.sh".strip()
         if defect and defect.shows_in(verdict.explain()):
             raise KnownDefectReproducedError(text)
@@ -298,7 +299,6 @@ def repetition(request: pytest.FixtureRequest) -> int:
         pytest.fail(text, pytrace=False)
 
     return conclude
-        record_property(runs.FOLDER, str(folder))
 
 
 def _claim(item: pytest.Item) -> str:
