@@ -515,7 +515,7 @@ class Gate:
         """The verdict on the static rule RULE, e.g. "S-01"."""
         sources, wanted = self.sources(), static_rules.RULES[rule]
         reason = static_rules.silent(wanted, sources.variant, self._assertions(sources.path))
-        findings = [] if reason else wanted.check(sources.path)
+        findings = [] if reason else static_rules.broken(rule, sources.path, sources.variant, sources.version)
         return verdict.judge_sources(f"{rule} on {sources.path}", [str(finding) for finding in findings], reason)
 
     def commits(self, report: Report = silent) -> Verdict:

@@ -8,7 +8,7 @@ import pytest
 
 from kernelgate import static_rules
 from kernelgate.errors import InfrastructureError, UserError
-from kernelgate.static_rules import HEADER, RULES, Site, silent, silent_site, sites, unconverted
+from kernelgate.static_rules import HEADER, RULES, Site, broken, silent, silent_site, sites, unconverted
 from kernelgate.variant import Assertions, Variant
 
 ROOT = Path(__file__).parents[2]
@@ -164,6 +164,22 @@ def test_a_negative_count_is_seen_by_way_of_a_variable(tmp_path: Path) -> None:
 def test_an_atomic_is_seen_in_each_of_its_forms(tmp_path: Path, call: str) -> None:
     place = tree(tmp_path, {"mm/a.c": f"int f(struct page *page)\n{{\n\tint x;\n\t{call}\n\treturn x;\n}}\n"})
     assert found("S-04", place) == ["mm/a.c:4"]
+
+
+@pytest.mark.parametrize(
+    ("variant", "version", "expected"),
+    [
+        (Variant.UNPATCHED, "6.1.192-2", ["mm/a.c"]),
+        (Variant.UNPATCHED, "6.12.117-1", ["arch/s390/mm/pgalloc.c", "mm/a.c"]),
+        (Variant.FROZEN_BIT, "6.1.192-2", ["arch/s390/mm/pgalloc.c", "mm/a.c"]),
+    ],
+)
+def test_what_a_base_has_of_its_own_is_no_fault_without_the_series(
+    tmp_path: Path, variant: Variant, version: str, expected: list[str]
+) -> None:
+    text = "void f(struct page *page)\n{\n\tatomic_inc(&page->_refcount);\n}\n"
+    place = tree(tmp_path, {"mm/a.c": text, "arch/s390/mm/pgalloc.c": text})
+    assert sorted(finding.file for finding in broken("S-04", place, variant, version)) == expected
 
 
 @pytest.mark.parametrize("how", ["set_page_count_frozen", "__set_page_count_frozen"])
