@@ -30,8 +30,12 @@ from kernelgate.errors import CommandError, InfrastructureError, KernelgateError
 from kernelgate.git import Counter, Repository, user_git
 from kernelgate.progress import Report, Step
 
-BASES = ("7.3", "7.2", "6.12", "6.1")
-"""The kernels that Debian packages as linux-source-X.Y and that this gate knows its way around."""
+BASES = ("7.2", "7.3", "6.12", "6.1")
+"""The kernels that Debian packages as linux-source-X.Y and that this gate knows its way around.
+
+A series that names no bases, or none at all, is for the first that can be had: that of the
+default series, so that a run without patches is what to compare its run with.
+"""
 
 REFRESH_SECONDS = 24 * 3600
 """How long the answer to "which is the newest point release?" is good for."""

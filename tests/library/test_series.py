@@ -17,7 +17,7 @@ from kernelgate.errors import UserError
 from kernelgate.patches import Patch
 from kernelgate.progress import silent
 from kernelgate.series import Series, apply, load, manifest
-from kernelgate.source import SourceTree, resolve
+from kernelgate.source import BASES, SourceTree, resolve
 from kernelgate.variant import Variant
 
 MANIFEST = """
@@ -458,3 +458,9 @@ def test_manifests_of_the_project_are_sound() -> None:
         found = manifest(name, root)
         assert found is not None
         assert all((root / "series" / name / base).is_dir() for base in found.bases)
+
+
+def test_a_run_without_patches_is_on_the_base_of_the_default_series() -> None:
+    chosen = manifest("frozen-bit-v4", Path(__file__).parents[2])
+    assert chosen
+    assert BASES[0] == chosen.bases[0] == "7.2"
