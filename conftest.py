@@ -113,7 +113,7 @@ def _on_its_targets(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("target", [selection.SOURCES], ids=str, scope="session", indirect=True)
         return
     own = _own(metafunc.definition)
-    targets = [_param(target, own) for target in _targets(metafunc.config, own)]
+    targets = [_param(target, own) for target in _targets(metafunc.config, own)] or _elsewhere(metafunc.config, own)
     metafunc.parametrize("target", targets, scope="session", indirect=True)
     cases = _cases(metafunc.definition)
     if cases is not None:
@@ -154,6 +154,15 @@ def _param(target: selection.Target, own: selection.Own) -> Any:
     reason = own.excluded.get(target.config)
     skip = [pytest.mark.skip(reason=f"{reason}: run it with --config {own.configs[0]}")] if reason else []
     return pytest.param(target, id=str(target), marks=skip)
+
+
+def _elsewhere(config: pytest.Config, own: selection.Own) -> list[Any]:
+    """Of a test that nothing of what was asked for can run, and whose case may be asked for: where it could be."""
+    place = selection.elsewhere(own.machines, config.stash[ARCHES]) if config.getoption("--case") else None
+    if place is None:
+        return []
+    target, reason = place
+    return [pytest.param(target, id=str(target), marks=pytest.mark.skip(reason=reason))]
 
 
 def _machines() -> dict[str, list[str]]:

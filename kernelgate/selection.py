@@ -160,6 +160,20 @@ def targets(
     return tuple(found)
 
 
+def elsewhere(own: Mapping[str, Sequence[str]], arches: Sequence[str]) -> tuple[Target, str] | None:
+    """A target of a test that has none of those asked for, ARCHES among them, and why it is skipped, with the remedy.
+
+    OWN is what the test names per architecture; None where that is nothing at all.
+    """
+    homes = {arch: machines for arch, machines in own.items() if machines}
+    others = [arch for arch in homes if arch not in arches]
+    if others:
+        return Target(others[0], homes[others[0]][0]), f"is for {' and '.join(homes)}: run with --arch {others[0]}"
+    for arch in homes:
+        return Target(arch, homes[arch][0]), "no machine of its own has that configuration: run without --config"
+    return None
+
+
 def check_machines(wanted: Sequence[str], arches: Sequence[str], machines: Mapping[str, Iterable[str]]) -> None:
     """Raise UserError for a machine of --machine that none of ARCHES has."""
     here = {name for arch in arches for name in machines[arch]}

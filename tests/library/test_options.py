@@ -53,6 +53,13 @@ def test_a_test_that_no_asked_machine_can_run_has_no_item() -> None:
     assert "no tests collected" in none.stdout
 
 
+def test_a_case_that_nothing_asked_for_can_run_is_skipped_with_the_remedy() -> None:
+    told = run([sys.executable, "-m", "pytest", "tests/frozen_bit", "--case", "HVO-01", "--arch", "arm64"], cwd=ROOT)
+    assert "x86_64-hugepages\n    is for x86_64: run with --arch x86_64\n" in told.stdout
+    assert "1 skipped" in told.stdout
+    assert not re.search(r"\d passed", told.stdout)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

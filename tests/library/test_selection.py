@@ -14,6 +14,7 @@ from kernelgate.selection import (
     check_configs,
     check_machines,
     configs_of,
+    elsewhere,
     parse_arches,
     parse_configs,
     targets,
@@ -56,6 +57,15 @@ def test_unknown_machine_names_the_nearest() -> None:
 def test_machine_of_another_architecture_names_that_architecture() -> None:
     with pytest.raises(UserError, match="machine 'lse' is one of arm64: add --arch arm64"):
         check_machines(["lse"], ("x86_64",), MACHINES)
+
+
+def test_where_a_test_could_run_that_nothing_asked_for_can() -> None:
+    own = {"x86_64": ["hugepages", "smp2"], "arm64": []}
+    assert elsewhere(own, ["arm64"]) == (Target("x86_64", "hugepages"), "is for x86_64: run with --arch x86_64")
+    place = elsewhere(own, ["x86_64"])
+    assert place
+    assert place[1].endswith(": run without --config")
+    assert elsewhere({}, ["arm64"]) is None
 
 
 def test_build_folders_decide_the_architectures() -> None:
