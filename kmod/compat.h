@@ -222,6 +222,30 @@ static inline bool kg_idle_dax_is_frozen(void)
 #endif
 }
 
+/*
+ * Up to 6.x an optimised huge page keeps one page of struct pages, which all of them
+ * share: every 64th, from the second page on, is the head's own struct page over
+ * again, and what it counts are the head's references.
+ */
+static inline bool kg_page_is_fake_head(const struct page *page)
+{
+#ifdef KG_HAVE_FAKE_HEADS
+	return page_is_fake_head((struct page *)page);
+#else
+	return false;
+#endif
+}
+
+/* Who asks for a page of his own to be poisoned is told at once (MCEERR_AR) since 6.11. */
+static inline bool kg_poisoner_is_told(void)
+{
+#ifdef KG_HAVE_POISONER_IS_TOLD
+	return true;
+#else
+	return false;
+#endif
+}
+
 /* Whose device page @pfn is, kept from going until put_dev_pagemap(). */
 static inline struct dev_pagemap *kg_get_dev_pagemap(unsigned long pfn)
 {

@@ -91,7 +91,8 @@ static unsigned long kg_scan_one(struct kg_scan *scan, struct page *page)
 
 	if (PageTail(page)) {
 		scan->tails++;
-		kg_scan_page(scan, page, "tail");
+		if (!kg_page_is_fake_head(page))
+			kg_scan_page(scan, page, "tail");
 	} else if (PageSlab(page) && kg_slab_is_frozen()) {
 		scan->slabs++;
 		kg_scan_page(scan, page, "slab");

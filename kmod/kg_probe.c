@@ -8,12 +8,16 @@
  *		count	page_count()
  *		frozen	1 where the raw count is that of a frozen page
  *		try_get	write 1: get_page_unless_zero()
- *		result	what the last try_get returned
+ *		result	what the last try_get returned; of unpoison, whether the page is free
  *		put	write 1: put_page()
+ *		memmap	pfn of the page that holds its struct page
+ *		unpoison write 1: unpoison_memory(), and drain, before anybody else is given the page
  *		drain	write 1: what lies in lists of single CPUs goes to the buddies
  *		scan	the same, then the invariant over all memory; the first line
  *			is "bad N"
  *		init	first and last pfn of the memory given back after boot
+ *		base	what differs between kernels (compat.h), a line each: its name,
+ *			and 1 where it is so
  *
  * One program at a time: the pfn is one for all.
  */
@@ -26,6 +30,7 @@
 #include <linux/module.h>
 #include <linux/pfn.h>
 #include <linux/seq_file.h>
+#include <linux/vmalloc.h>
 
 #include "frozen_scan.h"
 #include "symbols.h"
@@ -64,6 +69,12 @@ static u64 kg_ask_count(void)
 static u64 kg_ask_frozen(void)
 {
 	return kg_is_frozen(kg_raw(kg_page));
+}
+
+/* vmalloc_to_page() reads the page tables of the kernel, wherever the address is. */
+static u64 kg_ask_memmap(void)
+{
+	return page_to_pfn(vmalloc_to_page(kg_page));
 }
 
 static u64 kg_ask_result(void)
@@ -112,6 +123,25 @@ static int kg_drain(void)
 	return 0;
 }
 
+static int kg_unpoison(void *data, u64 value)
+{
+	int (*unpoison_memory)(unsigned long pfn) = kg_lookup("unpoison_memory");
+	bool (*is_free_buddy_page)(const struct page *page) = kg_lookup("is_free_buddy_page");
+	int error;
+
+	if (!kg_page || value != 1)
+		return -EINVAL;
+	if (!unpoison_memory || !is_free_buddy_page)
+		return -ENOENT;
+	error = unpoison_memory(page_to_pfn(kg_page));
+	if (error)
+		return error;
+	error = kg_drain();
+	kg_result = is_free_buddy_page(kg_page);
+	return error;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(kg_unpoison_fops, NULL, kg_unpoison, "%llu\n");
+
 static int kg_set_drain(void *data, u64 value)
 {
 	return value == 1 ? kg_drain() : -EINVAL;
@@ -153,6 +183,14 @@ static int kg_init_show(struct seq_file *file, void *data)
 }
 DEFINE_SHOW_ATTRIBUTE(kg_init);
 
+static int kg_base_show(struct seq_file *file, void *data)
+{
+	seq_printf(file, "idle_dax_is_frozen %d\n", kg_idle_dax_is_frozen());
+	seq_printf(file, "poisoner_is_told %d\n", kg_poisoner_is_told());
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(kg_base);
+
 static struct dentry *kg_folder;
 
 static int __init kg_probe_init(void)
@@ -162,12 +200,15 @@ static int __init kg_probe_init(void)
 	debugfs_create_file("raw", 0400, kg_folder, kg_ask_raw, &kg_hex_fops);
 	debugfs_create_file("count", 0400, kg_folder, kg_ask_count, &kg_number_fops);
 	debugfs_create_file("frozen", 0400, kg_folder, kg_ask_frozen, &kg_number_fops);
+	debugfs_create_file("memmap", 0400, kg_folder, kg_ask_memmap, &kg_number_fops);
 	debugfs_create_file("try_get", 0200, kg_folder, NULL, &kg_try_get_fops);
 	debugfs_create_file("result", 0400, kg_folder, kg_ask_result, &kg_number_fops);
 	debugfs_create_file("put", 0200, kg_folder, NULL, &kg_put_fops);
+	debugfs_create_file("unpoison", 0200, kg_folder, NULL, &kg_unpoison_fops);
 	debugfs_create_file("drain", 0200, kg_folder, NULL, &kg_drain_fops);
 	debugfs_create_file("scan", 0400, kg_folder, NULL, &kg_scan_fops);
 	debugfs_create_file("init", 0400, kg_folder, NULL, &kg_init_fops);
+	debugfs_create_file("base", 0400, kg_folder, NULL, &kg_base_fops);
 	pr_info("judged as %s\n", kg_expect.variant);
 	return 0;
 }

@@ -9,23 +9,29 @@
 /* As many struct pages as fill a page: the first of the shared ones. */
 #define KG_SHARED	64
 
-/* Pages of struct pages that the system has; counted since 6.11. */
-static long kg_memmap_pages(void)
+/* From the second page of struct pages on, all 7 are one. */
+static void kg_expect_sharing(unsigned long head)
 {
-	return kg_field("/proc/vmstat", "nr_memmap_pages") +
-	       kg_field("/proc/vmstat", "nr_memmap_boot_pages");
+	unsigned long shared = kg_memmap(head + KG_SHARED);
+	unsigned long pfn;
+
+	for (pfn = head + 2 * KG_SHARED; pfn < head + KG_HUGE_PAGES; pfn += KG_SHARED)
+		kg_require(kg_memmap(pfn) == shared,
+			   "the huge page %lx does not share struct pages: those of %lx are in page %lx",
+			   head, pfn, kg_memmap(pfn));
 }
 
-/* Of the 8 pages of struct pages of a huge page only the first stays its own. */
-static void kg_fill_pool(unsigned long pages)
+/* Map all of a pool of @pages, which share struct pages. */
+static char *kg_map_pool(unsigned long pages)
 {
-	long before = kg_memmap_pages();
-	long saved;
+	unsigned long i;
+	char *map;
 
 	kg_set_pool(pages);
-	saved = before - kg_memmap_pages();
-	kg_note("a pool of %lu huge pages has saved %ld pages", pages, saved);
-	kg_require(saved == 7 * (long)pages, "the pages of the pool do not share struct pages");
+	map = kg_map_huge(pages);
+	for (i = 0; i < pages; i++)
+		kg_expect_sharing(kg_pfn_of(map + i * KG_HUGE_SIZE));
+	return map;
 }
 
 static void get_on_a_shared_tail_fails(void)
@@ -35,8 +41,7 @@ static void get_on_a_shared_tail_fails(void)
 	unsigned int raw;
 
 	kg_need_sharing();
-	kg_fill_pool(1);
-	head = kg_pfn_of(kg_map_huge(1));
+	head = kg_pfn_of(kg_map_pool(1));
 	for (i = 0; i < sizeof(tails) / sizeof(*tails); i++) {
 		pfn = head + tails[i];
 		raw = kg_raw(pfn);
@@ -53,8 +58,7 @@ static void kg_give_back(unsigned long *heads, unsigned long pages)
 	unsigned long i;
 	char *map;
 
-	kg_fill_pool(pages);
-	map = kg_map_huge(pages);
+	map = kg_map_pool(pages);
 	for (i = 0; i < pages; i++)
 		heads[i] = kg_pfn_of(map + i * KG_HUGE_SIZE);
 	kg_unmap_huge(map, pages);

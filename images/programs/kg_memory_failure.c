@@ -4,9 +4,11 @@
  * given back. Such a page was frozen a moment before, as it was free, or just
  * freed; what keeps it out of use is a reference.
  */
+#include <setjmp.h>
 #include <signal.h>
 #include <sys/klog.h>
 
+#include "kg_base.h"
 #include "kg_hugetlb.h"
 #include "kg_poison.h"
 
@@ -107,12 +109,25 @@ static void huge_page_is_soft_offlined(void)
 }
 
 static int kg_bus_code;
+static bool kg_using;
+static sigjmp_buf kg_used;
 
 static void kg_take_bus_error(int signal, siginfo_t *info, void *context)
 {
 	(void)signal;
 	(void)context;
 	kg_bus_code = info->si_code;
+	if (kg_using)
+		siglongjmp(kg_used, 1);
+}
+
+/* Load from PAGE, which may end in a bus error. */
+static void kg_use(const char *page)
+{
+	kg_using = true;
+	if (!sigsetjmp(kg_used, 1))
+		__atomic_load_n(page, __ATOMIC_SEQ_CST);
+	kg_using = false;
 }
 
 static void huge_page_in_use_is_poisoned(void)
@@ -129,6 +144,8 @@ static void huge_page_in_use_is_poisoned(void)
 	kg_note("hard offline of pfn %lx", pfn);
 	kg_require(!madvise(map, KG_HUGE_SIZE, MADV_HWPOISON), "MADV_HWPOISON: %s",
 		   strerror(errno));
+	if (!kg_poisoner_is_told())
+		kg_use(map);
 	kg_expect(kg_bus_code == BUS_MCEERR_AR, "its user was told code %d, not %d", kg_bus_code,
 		  BUS_MCEERR_AR);
 	kg_expect_poisoned(pfn);

@@ -9,12 +9,11 @@
 
 #define KG_SOFT_OFFLINE	"/sys/devices/system/memory/soft_offline_page"
 #define KG_HARD_OFFLINE	"/sys/devices/system/memory/hard_offline_page"
-#define KG_UNPOISON	"/sys/kernel/debug/hwpoison/unpoison-pfn"
 
 static inline void kg_need_memory_failure(void)
 {
-	if (access(KG_HARD_OFFLINE, W_OK) || access(KG_UNPOISON, W_OK))
-		kg_skip("no trigger of memory failure: configure HWPOISON_INJECT=y");
+	if (access(KG_HARD_OFFLINE, W_OK))
+		kg_skip("no trigger of memory failure: configure MEMORY_FAILURE=y");
 }
 
 /* Both files want an address. */
@@ -33,16 +32,20 @@ static inline void kg_expect_poisoned(unsigned long pfn)
 	kg_expect(kg_count(pfn) == 1, "pfn %lx has count %ld instead of 1", pfn, kg_count(pfn));
 }
 
-/* And back again: a free page like any other. */
+/*
+ * And back again: a free page like any other. The probe looks whether it is, at once: what
+ * has just been freed is what is given away next.
+ */
 static inline void kg_unpoison(unsigned long pfn)
 {
-	int error = kg_try_write(KG_UNPOISON, pfn);
+	int error;
 
+	kg_aim(pfn);
+	error = kg_try_write(KG_PROBE "unpoison", 1);
 	kg_require(!error, "unpoison refuses pfn %lx: %s", pfn, strerror(error));
-	kg_drain();
+	kg_expect(kg_read(KG_PROBE "result"),
+		  "pfn %lx did not come back to the allocator: raw %08x", pfn, kg_raw(pfn));
 	kg_expect(!(kg_flags(pfn) & KG_HWPOISON), "pfn %lx is still marked as poisoned", pfn);
-	kg_expect(kg_flags(pfn) & KG_BUDDY, "pfn %lx did not come back to the allocator: raw %08x",
-		  pfn, kg_raw(pfn));
 }
 
 #endif
