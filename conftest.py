@@ -36,7 +36,7 @@ class KnownDefectReproducedError(AssertionError):
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("kernelgate", "kernels, series and machines")
     add = group.addoption
-    add("--base", help="7.2 | 7.3 | 6.12 | 6.1 | DIR | git:PATH@REV | TARBALL (default: the series' first base)")
+    add("--base", help="7.2 | 7.3 | 6.12 | 6.1 | DIR | git:PATH@REV | TARBALL (default: the series' first, or 7.2)")
     add(
         "--series", default=None, help="NAME under series/ | DIR | MBOX | git:PATH@A..B | none (default: frozen-bit-v4)"
     )
