@@ -22,6 +22,9 @@ static void kg_hook(const atomic_t *count);
 
 #define KG_HOOKED(function, v, ...) \
 	({ atomic_t *kg_v = (v); kg_hook(kg_v); function(kg_v, __VA_ARGS__); })
+/* The same for those that store: what they store has been computed by then. */
+#define KG_HOOKED_STORE(function, v, i) \
+	({ atomic_t *kg_v = (v); int kg_i = (i); kg_hook(kg_v); function(kg_v, kg_i); })
 /* The same for those that take the value first. */
 #define KG_HOOKED_LAST(function, i, v) \
 	({ atomic_t *kg_v = (v); kg_hook(kg_v); function(i, kg_v); })
@@ -34,9 +37,9 @@ static void kg_hook(const atomic_t *count);
 #define atomic_try_cmpxchg_acquire(v, ...) KG_HOOKED(atomic_try_cmpxchg_acquire, v, __VA_ARGS__)
 #define atomic_try_cmpxchg_release(v, ...) KG_HOOKED(atomic_try_cmpxchg_release, v, __VA_ARGS__)
 #define atomic_try_cmpxchg_relaxed(v, ...) KG_HOOKED(atomic_try_cmpxchg_relaxed, v, __VA_ARGS__)
-#define atomic_set(v, ...)	KG_HOOKED(atomic_set, v, __VA_ARGS__)
-#define atomic_xchg(v, ...)	KG_HOOKED(atomic_xchg, v, __VA_ARGS__)
-#define atomic_xchg_relaxed(v, ...)	KG_HOOKED(atomic_xchg_relaxed, v, __VA_ARGS__)
+#define atomic_set(v, i)		KG_HOOKED_STORE(atomic_set, v, i)
+#define atomic_xchg(v, i)		KG_HOOKED_STORE(atomic_xchg, v, i)
+#define atomic_xchg_relaxed(v, i)	KG_HOOKED_STORE(atomic_xchg_relaxed, v, i)
 #define atomic_add(i, v)		KG_HOOKED_LAST(atomic_add, i, v)
 #ifdef KG_HAVE_LOOK_BEFORE_ADD
 #define atomic_add_return(i, v)		KG_HOOKED_LAST(atomic_add_return, i, v)

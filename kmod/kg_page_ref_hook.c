@@ -23,7 +23,7 @@
 #include "expect.h"
 #include "kg.h"
 
-/* Operations that a put may consist of, with some to spare. */
+/* Operations that a change may consist of, with some to spare. */
 #define KG_STEPS	3
 
 /* The count that is watched, and what to do when it is about to be written. */
@@ -370,6 +370,111 @@ static void get_that_looked_before_the_last_one_fails(struct kunit *test)
 	kg_release_hooked(page);
 }
 
+static void kg_intruder_takes_seven(void)
+{
+	kg_set_raw(kg_page, kg_raw(kg_page) + 7);
+}
+
+static void kg_inc(struct page *page)
+{
+	page_ref_inc(page);
+}
+
+static void kg_dec(struct page *page)
+{
+	page_ref_dec(page);
+}
+
+static void kg_add_five(struct page *page)
+{
+	page_ref_add(page, 5);
+}
+
+static void kg_sub_five(struct page *page)
+{
+	page_ref_sub(page, 5);
+}
+
+static void kg_inc_return(struct page *page)
+{
+	page_ref_inc_return(page);
+}
+
+static void kg_dec_return(struct page *page)
+{
+	page_ref_dec_return(page);
+}
+
+static void kg_sub_five_return(struct page *page)
+{
+	folio_ref_sub_return(page_folio(page), 5);
+}
+
+static void kg_try_get(struct page *page)
+{
+	if (!get_page_unless_zero(page))
+		pr_info("no get\n");
+}
+
+static void kg_try_get_five(struct page *page)
+{
+	if (!kg_try_add(page, 5))
+		pr_info("no get\n");
+}
+
+static void kg_put(struct page *page)
+{
+	if (put_page_testzero(page))
+		pr_info("the last put\n");
+}
+
+static void kg_put_five(struct page *page)
+{
+	if (page_ref_sub_and_test(page, 5))
+		pr_info("the last put\n");
+}
+
+/* What changes a count, and by how much. */
+static const struct kg_change {
+	const char *name;
+	void (*make)(struct page *page);
+	int by;
+} kg_changes[] = {
+	{ "inc", kg_inc, 1 },
+	{ "dec", kg_dec, -1 },
+	{ "add", kg_add_five, 5 },
+	{ "sub", kg_sub_five, -5 },
+	{ "inc_return", kg_inc_return, 1 },
+	{ "dec_return", kg_dec_return, -1 },
+	{ "sub_return", kg_sub_five_return, -5 },
+	{ "conditional get", kg_try_get, 1 },
+	{ "conditional get of many", kg_try_get_five, 5 },
+	{ "put", kg_put, -1 },
+	{ "put of many", kg_put_five, -5 },
+};
+
+static void kg_expect_both(struct kunit *test, const struct kg_change *change, int let_pass)
+{
+	struct page *page = kg_new_hooked_page(test, 100, kg_intruder_takes_seven);
+
+	kg_let_pass = let_pass;
+	change->make(page);
+	KUNIT_EXPECT_EQ_MSG(test, kg_raw(page), 100U + change->by + 7U * kg_intrusions,
+			    "%s, after %d operations", change->name, let_pass);
+	kg_release_hooked(page);
+}
+
+/* A change that reads the count and then stores a new one loses what came in between. */
+static void change_inside_a_change_is_not_lost(struct kunit *test)
+{
+	int i, step;
+
+	for (i = 0; i < ARRAY_SIZE(kg_changes); i++) {
+		for (step = 0; step < KG_STEPS; step++)
+			kg_expect_both(test, &kg_changes[i], step);
+	}
+}
+
 static struct kunit_case kg_page_ref_hook_cases[] = {
 	KG_CASE("REF-06", get_inside_last_put_takes_page_over),
 	KG_CASE("REF-06", get_inside_last_sub_takes_page_over),
@@ -382,6 +487,7 @@ static struct kunit_case kg_page_ref_hook_cases[] = {
 	KG_CASE("REF-04", get_that_looked_before_a_freeze_fails),
 	KG_CASE("REF-04", unfreeze_inside_late_reset_is_not_lost),
 	KG_CASE("REF-09", get_that_looked_before_the_last_one_fails),
+	KG_CASE("RACE-14", change_inside_a_change_is_not_lost),
 	{}
 };
 

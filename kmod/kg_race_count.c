@@ -19,8 +19,9 @@
 
 /* References that the page has throughout, so that nobody puts the last one. */
 #define KG_BASE		1000
-/* Changes in a turn. */
+/* Changes in a turn, and turns: what they might lose is lost within few instructions. */
 #define KG_CHANGES	50
+#define KG_LONG		5000
 /* Taken at once by those that take more than one. */
 #define KG_MANY		3
 
@@ -97,6 +98,7 @@ static void kg_expect_balance(struct kunit *test, void (*change)(struct page *pa
 {
 	kg_race_between(test, kg_turn_change, kg_turn_change);
 	kg_change = change;
+	kg_race.turns = KG_LONG;
 	kg_race.page = alloc_page(GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, kg_race.page);
 	kg_set_raw(kg_race.page, KG_BASE);
