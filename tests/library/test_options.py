@@ -80,3 +80,19 @@ def test_what_makes_no_sense_in_a_configuration_is_skipped_with_the_remedy_and_b
     told = run([sys.executable, "-m", "pytest", RACE, "--config", "up", f"--cache={cache}"], cwd=ROOT)
     assert re.search(r"x86_64-up-up \(\d+ times\)\n    one processor .*: run it with --config debug_vm", told.stdout)
     assert not (cache / "builds").exists()
+
+
+ARGUMENTS = ("bench", "bisect", "boot", "cache", "check-c", "detect", "splats", "walk")
+
+
+def test_each_script_with_arguments_is_tried_here() -> None:
+    with_arguments = {path.name for path in (ROOT / "scripts").glob("[a-z]*") if "Arguments(" in path.read_text()}
+    assert with_arguments == set(ARGUMENTS)
+
+
+@pytest.mark.parametrize("script", ARGUMENTS)
+def test_a_script_refuses_an_unknown_option_in_one_line(script: str) -> None:
+    refused = run([sys.executable, ROOT / "scripts" / script, "--nonsense"], cwd=ROOT, check=False)
+    assert refused.status == 4
+    assert refused.stderr.count("\n") == 1
+    assert refused.stderr.startswith(f"{script}: ")
