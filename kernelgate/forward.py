@@ -108,7 +108,8 @@ def _begin(place: Path, pristine: SourceTree) -> At:
         _forget(place / OUT, (place / BEGUN).stat().st_mtime_ns)
     else:
         (place / BEGUN).touch()
-    (place / LOG).unlink(missing_ok=True)
+    for left in (LOG, f"{INDEX}.lock"):  # the lock of a git that was killed; the folder is ours alone
+        (place / left).unlink(missing_ok=True)
     found = json.loads((place / AT).read_text(encoding="utf-8"))
     return At(found["commit"], tuple(found["warnings"]))
 

@@ -25,6 +25,9 @@ from kernelgate.runs import Item, tally
 UNBOOTED = " does not boot: "
 """What a verdict says of a machine that did not come up (Gate._lost())."""
 
+WIDTH = 150
+"""Of the table, in characters."""
+
 YES, NO, SAME, UNKNOWN = "yes", "NO", "same", "-"
 
 
@@ -176,7 +179,7 @@ def exit_status(rows: Sequence[Row]) -> int:
 def table(rows: Sequence[Row]) -> str:
     """The rows as a table for a person, then what is wrong, then the first red patch."""
     sink = io.StringIO()
-    console = Console(file=sink, width=120, highlight=False, no_color=True)
+    console = Console(file=sink, width=WIDTH, highlight=False, no_color=True)
     console.print(_table(rows))
     for row in rows:
         for line in [*row.red, *(f"new warning: {line}" for line in row.warnings), *(f"lost: {x}" for x in row.lost)]:
@@ -188,9 +191,9 @@ def table(rows: Sequence[Row]) -> str:
 def _table(rows: Sequence[Row]) -> Table:
     made = Table(box=None, pad_edge=False)
     for title in ("arch", "level", "patch"):
-        made.add_column(title, no_wrap=True, max_width=48 if title == "patch" else None)
+        made.add_column(title, no_wrap=True, max_width=56 if title == "patch" else None)
     for title in ("applies", "builds", "warnings", "boots", PASSED, FAILED, "known", SKIPPED, ERROR, "s"):
-        made.add_column(title, justify="right")
+        made.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         counts = [str(row.tests.get(name, 0) or "-") for name in (PASSED, FAILED, KNOWN, SKIPPED, ERROR)]
         boots = f"like {row.like}" if row.boots == SAME else row.boots

@@ -133,6 +133,16 @@ def test_what_a_killed_run_made_is_made_again_with_its_warnings(
     assert (place(series) / "out/one.o").stat().st_mtime_ns == kept
 
 
+def test_a_git_that_was_killed_half_way_is_no_obstacle(series: Levels, kconfigs: Path) -> None:
+    """It leaves its lock, and some of the files of the other level."""
+    make(series, 2, kconfigs)
+    (place(series) / "BEGUN").touch()
+    (place(series) / "index.lock").touch()
+    (place(series) / "tree/one.c").unlink()  # others share it
+    (place(series) / "tree/one.c").write_text((series.tree(3).path / "one.c").read_text())
+    assert warned(make(series, 1, kconfigs)) == ["one.c"]
+
+
 def test_a_folder_that_was_killed_while_it_was_begun_is_begun_anew(series: Levels, kconfigs: Path) -> None:
     make(series, 0, kconfigs)
     (place(series) / "AT.json").unlink()
