@@ -146,7 +146,7 @@ def build(
     Raises UserError for a configuration that cannot be had, BuildError with the
     compiler's lines, InfrastructureError for a missing program or a full disk.
     """
-    fragments = kconfig.compose(config.split("+"), arch, kconfigs)
+    fragments = kconfig.compose(config.split("+"), arch, kconfigs, tree.version)
     tools = TOOLCHAINS[arch]
     key = _key(tree, fragments, config)
     with cache.workplace("builds", key, report) as place:
@@ -176,7 +176,7 @@ def make_in(
 
     Raises what build() raises.
     """
-    fragments = kconfig.compose(config.split("+"), arch, kconfigs)
+    fragments = kconfig.compose(config.split("+"), arch, kconfigs, tree.version)
     kbuild.link_tree(tree.path, place, (OUT, STAMP, LOG))
     work = _Work(tree, config, TOOLCHAINS[arch], fragments, place, cache.root / "ccache" / "objects", report)
     return _make_all(work, jobs or _processors() + 1)
@@ -196,7 +196,7 @@ def adopt(
 
     Its objects are left behind: neither QEMU nor a module wants them, and make is not run again in a stamped folder.
     """
-    key = _key(tree, kconfig.compose(config.split("+"), arch, kconfigs), config)
+    key = _key(tree, kconfig.compose(config.split("+"), arch, kconfigs, tree.version), config)
     with cache.workplace("builds", key, report) as place:
         (place / STAMP).unlink(missing_ok=True)
         kbuild.link_tree(tree.path, place, (OUT, STAMP, LOG))
@@ -209,7 +209,7 @@ def adopt(
 
 def is_built(tree: PatchedTree, arch: str, config: str, cache: Cache, kconfigs: Path = KCONFIGS) -> bool:
     """Whether build() would find that kernel finished. Raises UserError for a configuration that cannot be had."""
-    fragments = kconfig.compose(config.split("+"), arch, kconfigs)
+    fragments = kconfig.compose(config.split("+"), arch, kconfigs, tree.version)
     return read_stamp(cache.root / "builds" / _key(tree, fragments, config)) is not None
 
 
@@ -318,7 +318,7 @@ def compile_files(
     even be prepared, InfrastructureError for a missing program or a full disk.
     """
     arch, objects = "x86_64", sorted(file.removesuffix(".c") + ".o" for file in files)
-    fragments, tools = kconfig.compose(config.split("+"), arch, kconfigs), TOOLCHAINS[arch]
+    fragments, tools = kconfig.compose(config.split("+"), arch, kconfigs, tree.version), TOOLCHAINS[arch]
     kbuild.check_programs(tools)
     digest = _digest(RECIPE, fragments.text, kbuild.compiler_version(tools))
     with cache.workplace("compiles", f"{tree.version}-{arch}-{digest}") as place:

@@ -67,7 +67,7 @@ def make(
 
 
 def _key(tree: PatchedTree, arch: str, config: str, kconfigs: Path) -> str:
-    text = kconfig.compose(config.split("+"), arch, kconfigs).text
+    text = kconfig.compose(config.split("+"), arch, kconfigs, tree.version).text
     parts = (build.RECIPE, text, kbuild.compiler_version(TOOLCHAINS[arch]))
     return f"{tree.version}-{arch}-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:12]}"
 

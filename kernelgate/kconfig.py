@@ -89,6 +89,7 @@ def _configuration(name: str, entry: Mapping[str, Sequence[str]], common: Sequen
         tuple(entry["fragments"]),
         tuple(entry.get("arches", ARCHES)),
         tuple(entry.get("machines", ())),
+        tuple(entry.get("bases", ())),
     )
 
 
@@ -108,11 +109,13 @@ def fragment_names(root: Path) -> set[str]:
     return {path.name.split(".")[0] for path in root.glob("*.config")}
 
 
-def compose(names: Sequence[str], arch: str, root: Path) -> Fragments:
+def compose(names: Sequence[str], arch: str, root: Path, version: str | None = None) -> Fragments:
     """The requests of NAMES for ARCH: configurations or fragments of ROOT, or paths of fragments.
 
-    Raises UserError for an unknown name or architecture, for a configuration that ARCH cannot
-    have, for a line that is no option, and for two fragments that contradict each other.
+    VERSION is that of the kernel that is to have them, None for any.
+    Raises UserError for an unknown name or architecture, for a configuration that ARCH or
+    VERSION cannot have, for a line that is no option, and for two fragments that contradict
+    each other.
     """
     if arch not in ARCHES:
         raise unknown("architecture", arch, ARCHES)
@@ -122,6 +125,8 @@ def compose(names: Sequence[str], arch: str, root: Path) -> Fragments:
         config = known.get(name, Configuration(name, fragments=(name,)))
         if arch not in config.arches:
             raise UserError(f"configuration '{name}' is for {', '.join(config.arches)}: add --arch {config.arches[0]}")
+        if version and config.bases and ".".join(version.split(".")[:2]) not in config.bases:
+            raise UserError(f"configuration '{name}' is for {', '.join(config.bases)}: add --base {config.bases[0]}")
         for option in _requests(config, arch, root, known):
             _agree(chosen.setdefault(option.name, option), option)
     return Fragments(tuple(names), arch, tuple(chosen.values()))

@@ -62,8 +62,8 @@ class Configuration:
     """A kernel configuration by its name: what it consists of, and where it can run.
 
     common are the fragments that it shares with all others, but for the options left_out;
-    fragments its own; arches those that can be built so; machines those it boots on, none
-    for all.
+    fragments its own; arches those that can be built so; machines those it boots on and
+    bases the kernels that have what it asks for (as "6.1"), none for all.
     """
 
     name: str
@@ -72,6 +72,7 @@ class Configuration:
     fragments: tuple[str, ...] = ()
     arches: tuple[str, ...] = ARCHES
     machines: tuple[str, ...] = ()
+    bases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

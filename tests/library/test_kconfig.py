@@ -118,7 +118,7 @@ def variants(root: Path) -> Path:
     """ROOT with a configuration that leaves options out and is for one architecture."""
     with (root / "configurations.toml").open("a") as file:
         file.write('[configurations.bare]\nsummary = "-"\nfragments = ["extra"]\nwithout = ["NR_CPUS", "SMP"]\n')
-        file.write('arches = ["x86_64"]\nmachines = ["up"]\n')
+        file.write('arches = ["x86_64"]\nmachines = ["up"]\nbases = ["6.1"]\n')
     (root / "extra.config").write_text("CONFIG_TINY=y\n# CONFIG_SMP is not set\n")
     return root
 
@@ -139,6 +139,17 @@ def test_what_one_configuration_leaves_out_another_still_asks_for(variants: Path
 def test_a_configuration_of_another_architecture_is_refused(variants: Path) -> None:
     with pytest.raises(UserError, match="configuration 'bare' is for x86_64: add --arch x86_64"):
         compose(["bare"], "arm64", variants)
+
+
+@pytest.mark.parametrize("version", ["6.12.107-1", "6.10.3", "7.2.13-1"])
+def test_a_configuration_of_another_base_is_refused(variants: Path, version: str) -> None:
+    with pytest.raises(UserError, match=r"configuration 'bare' is for 6\.1: add --base 6\.1"):
+        compose(["bare"], "x86_64", variants, version)
+
+
+def test_a_configuration_is_had_on_its_base_and_asked_for_on_any(variants: Path) -> None:
+    assert compose(["bare"], "x86_64", variants, "6.1.192-2") == compose(["bare"], "x86_64", variants)
+    assert compose(["main"], "x86_64", variants, "7.2.13-1") == compose(["main"], "x86_64", variants)
 
 
 def test_configurations_put_together_run_where_all_of_them_do(variants: Path) -> None:
@@ -210,7 +221,7 @@ def test_every_configuration_of_the_project_composes(name: str, arch: str) -> No
     assert chosen["DEBUG_VM"] == ("n" if name == "production" else "y")
     assert chosen["SMP"] == ("n" if name == "up" else "y")
     assert chosen["KUNIT"] == chosen["BUG"] == "y"
-    told = {"kasan": "KASAN", "kcsan": "KCSAN", "lockdep": "PROVE_LOCKING", "up": "TINY_RCU"}
+    told = {"kasan": "KASAN", "kcsan": "KCSAN", "lockdep": "PROVE_LOCKING", "up": "TINY_RCU", "slab": "SLAB"}
     assert [config for config, option in told.items() if chosen.get(option) == "y"] == [name] * (name in told)
 
 
