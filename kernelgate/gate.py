@@ -356,8 +356,11 @@ class Gate:
     def _expectations(self, variant: Variant) -> tuple[Manifest | None, int]:
         """Whose known defects apply to a tree of VARIANT, and how many of its patches count as applied.
 
-        A tree that was given with the series in it is known by its headers.
+        A tree that was given with the series in it is known by its headers; one whose series
+        leaves the rules as they are, by what was asked for.
         """
+        if self._manifest and self._manifest.variant is Variant.UNPATCHED:
+            return self._manifest, sys.maxsize if self.options.upto is None else self.options.upto
         levels = {Variant.UNPATCHED: 0, Variant.ASSERTS: 1, Variant.FROZEN_BIT: sys.maxsize}
         return self._manifest, levels[variant]
 

@@ -15,6 +15,8 @@ from kernelgate.suites import Case
 from kernelgate.topology import MachineSpec, Node, Sign
 from kernelgate.variant import Variant
 
+ROOT = Path(__file__).parents[2]
+
 
 class Work:
     """Something that fails so many times."""
@@ -135,3 +137,14 @@ def test_a_node_that_the_kernel_does_not_show_is_missed() -> None:
         "CPUs of node 1": "no such file",
         "memory of node 1": "none",
     }
+
+
+@pytest.mark.parametrize(("upto", "shown"), [(None, ["BIS-COMP"]), (4, ["BIS-COMP"]), (3, []), (0, [])])
+def test_a_series_that_leaves_the_rules_as_they_are_has_its_defects(
+    tmp_path: Path, upto: int | None, shown: list[str]
+) -> None:
+    gate = Gate(Options(ROOT, tmp_path, tmp_path, series="frozen-pages-v1", upto=upto))
+    manifest, level = gate._expectations(Variant.UNPATCHED)
+    assert manifest is not None
+    known = [defect.defect for defect in manifest.known_defects if defect.holds(level, "6.1", "x86_64", "debug_vm")]
+    assert known == shown
