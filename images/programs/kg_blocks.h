@@ -39,8 +39,19 @@ static inline unsigned long kg_block_pages(void)
 	return kg_block_bytes() / KG_PAGE;
 }
 
-/* How many blocks have been added; FIRST is set to the lowest number, or KG_NO_BLOCK. */
-static inline unsigned long kg_blocks(unsigned long *first)
+static inline const char *kg_block_file(unsigned long block, const char *name)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), KG_MEMORY "memory%lu/%s", block, name);
+	return path;
+}
+
+/*
+ * How many blocks have been added; FIRST is set to the lowest number, or KG_NO_BLOCK, and
+ * WHOLE to whether all have their files, which a folder gets a moment after it is there.
+ */
+static inline unsigned long kg_blocks(unsigned long *first, bool *whole)
 {
 	unsigned long lowest = KG_ADDED_ABOVE / kg_block_bytes();
 	DIR *folder = opendir(KG_MEMORY);
@@ -49,10 +60,12 @@ static inline unsigned long kg_blocks(unsigned long *first)
 
 	kg_require(folder, KG_MEMORY ": %s", strerror(errno));
 	*first = KG_NO_BLOCK;
+	*whole = true;
 	while ((entry = readdir(folder))) {
 		if (sscanf(entry->d_name, "memory%lu", &number) != 1 || number < lowest)
 			continue;
 		found++;
+		*whole &= !access(kg_block_file(number, "state"), F_OK);
 		if (number < *first)
 			*first = number;
 	}
@@ -71,11 +84,12 @@ static inline bool kg_has_room(void)
 static inline unsigned long kg_await_blocks(unsigned long least, unsigned long most)
 {
 	unsigned long first, found = 0;
+	bool whole;
 	int i;
 
 	for (i = 0; i < KG_BLOCK_TRIES; i++) {
-		found = kg_blocks(&first);
-		if (found >= least && found <= most)
+		found = kg_blocks(&first, &whole);
+		if (whole && found >= least && found <= most)
 			return first;
 		usleep(KG_BLOCK_TRY_US);
 	}
@@ -87,14 +101,6 @@ static inline unsigned long kg_await_blocks(unsigned long least, unsigned long m
 static inline unsigned long kg_block_pfn(unsigned long block)
 {
 	return block * kg_block_pages();
-}
-
-static inline const char *kg_block_file(unsigned long block, const char *name)
-{
-	static char path[128];
-
-	snprintf(path, sizeof(path), KG_MEMORY "memory%lu/%s", block, name);
-	return path;
 }
 
 static inline bool kg_block_is(unsigned long block, const char *state)

@@ -13,8 +13,9 @@
 static unsigned long offline_block(void)
 {
 	unsigned long first, block;
+	bool whole;
 
-	if (!kg_blocks(&first) && !kg_has_room())
+	if (!kg_blocks(&first, &whole) && !kg_has_room())
 		kg_skip("no memory can be added: run on --machine hotplug or virtio-mem");
 	block = kg_await_blocks(1, 2);
 	if (kg_block_is(block, "online"))
