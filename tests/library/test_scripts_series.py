@@ -97,7 +97,18 @@ def test_stopped_by_hand_it_says_so_and_leaves_no_child(tmp_path: Path, repo: Pa
         said = walk.communicate(timeout=60)[1]
     assert walk.returncode == 130
     assert said.splitlines()[-1] == "stopped: the same command goes on where it was"
-    assert not [pid for pid in child if Path(f"/proc/{pid}").exists()]
+    deadline = time.monotonic() + 30
+    while (left := [pid for pid in child if runs_still(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
+
+
+def runs_still(pid: int) -> bool:
+    """Whether PID is a process that has not ended; one that nobody has waited for yet has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def children(pid: int) -> list[int]:
