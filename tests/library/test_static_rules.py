@@ -173,6 +173,7 @@ def test_an_atomic_is_seen_in_each_of_its_forms(tmp_path: Path, call: str) -> No
         (Variant.UNPATCHED, "6.12.117-1", ["arch/s390/mm/pgalloc.c", "mm/a.c"]),
         (Variant.FROZEN_BIT, "6.1.192-2", ["arch/s390/mm/pgalloc.c", "mm/a.c"]),
     ],
+    ids=["a base", "a later base", "a base with the series"],  # a variant's name would be selected by -k
 )
 def test_what_a_base_has_of_its_own_is_no_fault_without_the_series(
     tmp_path: Path, variant: Variant, version: str, expected: list[str]
