@@ -76,6 +76,9 @@ HANDOVER_SECONDS = 10.0
 CONSOLE_LINES = 10
 """How much of the console is shown of a kernel that did not come up."""
 
+DECODED_SPLATS = 5
+"""How many of a failure's splats get file and line, which takes seconds each; the first ones tell what it is."""
+
 TOUCHED = "touched"
 """The fragment with which all files compile that the series touch."""
 
@@ -733,9 +736,11 @@ class Gate:
         (folder / "console.log").write_text(evidence.console)
         (folder / "dmesg.log").write_text("".join(f"[{r.seconds:12.6f}] {r.text}\n" for r in evidence.records))
         for number, splat in enumerate(judged.splats if self.options.decode else ()):
-            lines = decode.decode(
-                splat.lines, kernel.vmlinux, kernel.source_dir, kernel.arch, self._module_folder(target.flavour)
-            )
+            lines = splat.lines
+            if number < DECODED_SPLATS:
+                lines = decode.decode(
+                    lines, kernel.vmlinux, kernel.source_dir, kernel.arch, self._module_folder(target.flavour)
+                )
             (folder / f"splat-{number}.txt").write_text("\n".join(lines) + "\n")
         shutil.copyfile(kernel.config_file, folder / "config")
         _write_script(folder / "qemu.sh", self._by_hand(target))
