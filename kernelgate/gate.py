@@ -562,7 +562,8 @@ class Gate:
         built for a kernel as kmod/Kbuild has it.
         """
         if module not in self._modules[target.flavour]:
-            reason = f"{module} needs what this kernel is built without (kmod/Kbuild): run it with --config debug_vm"
+            remedy = "run with --base 7.2" if target.config == DEFAULT_CONFIG else f"run with --config {DEFAULT_CONFIG}"
+            reason = f"{module} needs what this kernel is built without (kmod/Kbuild): {remedy}"
             return Verdict(verdict.Outcome.SKIPPED, (reason,))
         if lost := self._lost(target):
             return lost

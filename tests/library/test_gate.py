@@ -67,13 +67,14 @@ def test_a_kernel_without_a_name_has_the_defects_of_its_kind(
     assert configured_as(kernel) == name
 
 
-def test_what_is_not_built_for_a_kernel_is_skipped_with_the_remedy(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("config", "remedy"), [("up", "run with --config debug_vm"), ("debug_vm", "--base 7.2")])
+def test_what_is_not_built_for_a_kernel_is_skipped_with_the_remedy(tmp_path: Path, config: str, remedy: str) -> None:
     gate = Gate(Options(tmp_path, tmp_path / "cache", tmp_path / "results"))
-    target = Target("x86_64", "up", "up")
+    target = Target("x86_64", "up", config)
     gate._modules[target.flavour] = {}
     judged = gate.kunit(target, "kg_numa", Case("NUMA-01", "any"), alone=True)
     assert judged.skipped
-    assert "run it with --config debug_vm" in judged.explain()
+    assert judged.explain().endswith(remedy)
 
 
 class Files:
