@@ -87,7 +87,9 @@ def test_a_patch_that_does_not_apply_has_no_bisect(tmp_path: Path, repo: Path) -
 
 def test_stopped_by_hand_it_says_so_and_leaves_no_child(tmp_path: Path, repo: Path) -> None:
     words = argv("walk", tmp_path, f"--series=git:{repo}@base..HEAD", "-k", "page_ref")
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True) as walk:
+    with subprocess.Popen(
+        ["env", "--default-signal=INT", *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as walk:  # what runs in the background ignores the signal otherwise
         deadline = time.monotonic() + 60
         while not children(walk.pid) and time.monotonic() < deadline:
             time.sleep(0.05)
