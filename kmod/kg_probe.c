@@ -11,7 +11,8 @@
  *		result	what the last try_get returned; of unpoison, whether the page is free
  *		put	write 1: put_page()
  *		memmap	pfn of the page that holds its struct page
- *		unpoison write 1: unpoison_memory(), and drain, before anybody else is given the page
+ *		unpoison write 1: unpoison_memory(), and drain, before anybody else
+ *			is given the page
  *		drain	write 1: what lies in lists of single CPUs goes to the buddies
  *		scan	the same, then the invariant over all memory; the first line
  *			is "bad N"
