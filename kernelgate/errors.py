@@ -37,8 +37,16 @@ class InfrastructureError(KernelgateError):
     exit_status = 75
 
 
-class EmulatorFault(InfrastructureError):
-    """QEMU itself has led the guest astray, at random; the same work is worth one more try."""
+class PassingTrouble(InfrastructureError):
+    """What struck at random, and need not strike again: the same work is worth one more try."""
+
+
+class EmulatorFault(PassingTrouble):
+    """QEMU itself has led the guest astray."""
+
+
+class StarvedGuest(PassingTrouble):
+    """The guest's kernel complained of a lockup while the host gave it no processor: it proves nothing either way."""
 
 
 class BuildError(KernelgateError):

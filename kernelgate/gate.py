@@ -43,7 +43,7 @@ from kernelgate import (
 from kernelgate.build import Kernel, KernelModule
 from kernelgate.cache import Cache
 from kernelgate.command import Result
-from kernelgate.errors import BuildError, EmulatorFault, GuestDied, InfrastructureError, KernelgateError
+from kernelgate.errors import BuildError, GuestDied, InfrastructureError, KernelgateError, PassingTrouble
 from kernelgate.guest import Guest, Key, connect, make_key
 from kernelgate.machine import Machine, Snapshot
 from kernelgate.manifest import KnownDefect, Manifest
@@ -125,13 +125,13 @@ class Booted:
 
 
 def steadied(work: Callable[[], T]) -> T:
-    """What WORK returns, tried once more where the emulator failed it.
+    """What WORK returns, tried once more where the emulator or a busy host failed it.
 
     A kernel that brings the same thing about by itself does so again, and is then not passed.
     """
     try:
         return work()
-    except EmulatorFault:
+    except PassingTrouble:
         return work()
 
 

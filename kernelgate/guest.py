@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from kernelgate.command import Result
 from kernelgate.errors import InfrastructureError
-from kernelgate.machine import Machine, Stopwatch
+from kernelgate.machine import Machine
+from kernelgate.stopwatch import Stopwatch
 
 # A connection that fails is told by an exception; paramiko would print it besides.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())

@@ -30,7 +30,8 @@ from qemu.qmp import QMPError
 from qemu.qmp.legacy import QEMUMonitorProtocol
 
 from kernelgate import command, devicetree
-from kernelgate.errors import EmulatorFault, GuestDied, GuestHung, InfrastructureError, UserError
+from kernelgate.errors import EmulatorFault, GuestDied, GuestHung, InfrastructureError, StarvedGuest, UserError
+from kernelgate.stopwatch import Pulse, Stopwatch, cpu_seconds
 from kernelgate.topology import VIRTIO_MEM_PATH, Boot, escaped, memory_files, qemu_argv
 
 READY = "kernelgate: guest ready"
@@ -76,64 +77,6 @@ pause is half a second."""
 BOOT_SECONDS = 45.0
 
 
-IDLE_SHARE = 0.25
-"""How much of a second counts in which nobody can say whether QEMU was given a processor."""
-
-
-class Stopwatch:
-    """Seconds as a guest lives them, since the making of this: what a busy host keeps from it does not count.
-
-    A second counts whole where the process PID had a processor for it, and where neither it nor we had to wait for
-    one: then the guest is asleep, be it for ever. Else it counts as IDLE_SHARE of one at least, so that each wait ends.
-    """
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self.restart()
-
-    def restart(self) -> None:
-        """Begin again at 0."""
-        self._wall, self._busy, self._waits = time.monotonic(), _cpu_seconds(self._pid), self._waited()
-
-    def seconds(self) -> float:
-        """The time since the beginning."""
-        wall = time.monotonic() - self._wall
-        waits = self._waited()
-        unhindered = 0.0
-        if any(waits.values()):
-            unhindered = wall - sum(wait - self._waits.get(thread, 0.0) for thread, wait in waits.items())
-        return max(IDLE_SHARE * wall, min(wall, _cpu_seconds(self._pid) - self._busy), unhindered)
-
-    def exceeds(self, limit: float) -> bool:
-        """Whether more than LIMIT seconds have gone by; cheap while they cannot have, even on the wall."""
-        return time.monotonic() - self._wall > limit and self.seconds() > limit
-
-    def _waited(self) -> dict[str, float]:
-        """How long each thread of QEMU and of ours has waited for a processor while it had something to do."""
-        return {**_waits(self._pid), **_waits(os.getpid())}
-
-
-def _waits(pid: int) -> dict[str, float]:
-    """The waits of each thread of PID in seconds: run_delay of Documentation/scheduler/sched-stats.rst.
-
-    Nothing for a process that has ended; all 0 where the host's kernel does not account for them.
-    """
-    found = {}
-    for place in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-        with suppress(OSError):
-            found[place.parent.name] = int(place.read_text().split()[1]) / 1e9
-    return found
-
-
-def _cpu_seconds(pid: int) -> float:
-    """The processor time that PID has had (utime and stime of proc(5)); 0 for a process that has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 @dataclass(frozen=True)
 class Snapshot:
     """A guest at rest: FOLDER holds its memory and the state of its devices."""
@@ -159,6 +102,7 @@ class Machine:
         self._console_size = 0
         self._kernels = 1
         self._process = process
+        self._pulse = Pulse(process.pid)
         self._qmp = qmp
 
     @property
@@ -180,7 +124,11 @@ class Machine:
         return _text(self.console_log)
 
     def check(self) -> None:
-        """Raise GuestDied if the guest's kernel has died, InfrastructureError if only QEMU has."""
+        """Raise GuestDied if the guest's kernel has died, InfrastructureError if only QEMU has.
+
+        Raises StarvedGuest for a lockup on a host that kept the guest from running: nobody can tell whose fault it is.
+        """
+        self._pulse.beat()
         alive = self.alive  # asked first: what a dying QEMU still prints is then in the log
         console = self.console() if self._has_printed() or not alive else ""
         if self.boot.accel == "tcg" and EMULATOR_FAULT.search(console):
@@ -195,9 +143,13 @@ class Machine:
             raise GuestDied("the guest rebooted without a message", console)
         if not alive:
             self._raise_lost(console)
-        stuck = LOCKUP.search(console)
-        if stuck:
-            self.lockup = stuck[0].strip()
+        if stuck := LOCKUP.search(console):
+            self._note_lockup(stuck[0].strip())
+
+    def _note_lockup(self, complaint: str) -> None:
+        if not self.lockup and self._pulse.starved():
+            raise StarvedGuest(f"the host was too busy for its guest, which said: {complaint}; run with less beside it")
+        self.lockup = complaint
 
     def _has_printed(self) -> bool:
         """Whether the console has grown since the last call: reading all of it at each poll is dear."""
@@ -283,9 +235,9 @@ class Machine:
         """Let the guest finish what it has begun (a connection's end): each restored guest would have to instead."""
         deadline = time.monotonic() + REST_LIMIT
         while time.monotonic() < deadline:
-            before = _cpu_seconds(self._process.pid)
+            before = cpu_seconds(self._process.pid)
             time.sleep(REST_SECONDS)
-            if _cpu_seconds(self._process.pid) - before < REST_SECONDS * REST_SHARE:
+            if cpu_seconds(self._process.pid) - before < REST_SECONDS * REST_SHARE:
                 return
 
     def _await_migration(self, folder: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from kernelgate.build import Kernel
 from kernelgate.command import Result
-from kernelgate.errors import EmulatorFault, InfrastructureError
+from kernelgate.errors import EmulatorFault, InfrastructureError, StarvedGuest
 from kernelgate.gate import Gate, Options, configured_as, layout, steadied
 from kernelgate.selection import Target
 from kernelgate.suites import Case
@@ -33,6 +33,10 @@ class Work:
 
 def test_a_fault_of_the_emulator_is_worth_one_more_try() -> None:
     assert steadied(Work(EmulatorFault("int3"))) == "done"
+
+
+def test_a_starved_guest_is_worth_one_more_try() -> None:
+    assert steadied(Work(StarvedGuest("soft lockup"))) == "done"
 
 
 def test_the_same_fault_twice_is_no_pass() -> None:

@@ -12,7 +12,7 @@ PACKAGE = Path(kernelgate.__file__).parent
 
 LAYERS = [
     {"c_source", "errors", "splat_formats"},
-    {"ktap", "dmesg", "progress", "reserve"},
+    {"ktap", "dmesg", "progress", "reserve", "stopwatch"},
     {"catalogue", "command", "scratch", "selection", "suites"},
     {"apt", "binary", "cache", "compiler", "decode", "git", "runs", "variant"},
     {"faults", "manifest", "patches", "score", "static_rules", "kconfig_tree", "kbuild"},

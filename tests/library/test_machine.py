@@ -15,7 +15,7 @@ import pytest
 from bare_guest import bare_boot, code, ready_boot
 
 from kernelgate import machine
-from kernelgate.errors import GuestDied, GuestHung, InfrastructureError, UserError
+from kernelgate.errors import GuestDied, GuestHung, InfrastructureError, PassingTrouble, UserError
 from kernelgate.machine import DEATH, LOCKUP, NO_NETWORK, READY, boot, program_counters, restore
 from kernelgate.topology import VIRTIO_MEM_PATH, find
 
@@ -116,6 +116,34 @@ def test_fault_of_the_emulator_is_not_the_guest_s_death(code: bytes, tmp_path: P
     with pytest.raises(InfrastructureError, match=r"versions before 8\.1"):
         with boot(bare_boot(code, tmp_path, "r", text), tmp_path / "boot"):
             pass
+
+
+LOCKED = f"[    0.1] {READY}\n[    9.0] watchdog: BUG: soft lockup - CPU#1 stuck for 11s! [insmod:61]\n"
+
+
+def awaited_lockup(guest: machine.Machine) -> str | None:
+    """The lockup that GUEST is going to tell of."""
+    for _ in range(100):
+        guest.check()
+        if guest.lockup:
+            break
+        time.sleep(0.01)
+    return guest.lockup
+
+
+def test_lockup_is_noted(code: bytes, tmp_path: Path) -> None:
+    with boot(bare_boot(code, tmp_path, "s", LOCKED), tmp_path / "boot") as guest:
+        assert "CPU#1 stuck for 11s" in (awaited_lockup(guest) or "")
+
+
+def test_lockup_of_a_guest_that_the_host_starved_is_trouble_to_try_again(
+    code: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kernelgate.stopwatch.SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr("kernelgate.stopwatch.Stopwatch.share", lambda self: 0.4)
+    with boot(bare_boot(code, tmp_path, "s", LOCKED), tmp_path / "boot") as guest:
+        with pytest.raises(PassingTrouble, match=r"too busy .* CPU#1 stuck for 11s"):
+            awaited_lockup(guest)
 
 
 def test_emulated_cpus_take_turns_while_booting_only(code: bytes, tmp_path: Path) -> None:
