@@ -449,6 +449,11 @@ class Gate:
                 with connect(running, self._the_key) as guest:
                     guest.run(["true"], check=True)
 
+    def restore_and_answer(self, target: Target) -> None:
+        """Restore TARGET from the snapshot of its boot until it answers one command, and end it; none is in reserve."""
+        with self._restored(target) as guest:
+            guest.run(["true"], check=True)
+
     def attach(self, target: Target) -> int:
         """Boot TARGET on this process's terminal, with /modules and /programs; returns QEMU's exit status."""
         modules = {
