@@ -146,18 +146,13 @@ def build(
     Raises UserError for a configuration that cannot be had, BuildError with the
     compiler's lines, InfrastructureError for a missing program or a full disk.
     """
-    fragments = kconfig.compose(config.split("+"), arch, kconfigs, tree.version)
-    tools = TOOLCHAINS[arch]
-    key = _key(tree, fragments, config)
+    key = _key(tree, kconfig.compose(config.split("+"), arch, kconfigs, tree.version), config)
     with cache.workplace("builds", key, report) as place:
+        stamp = read_stamp(place) or make_in(place, tree, arch, config, cache, jobs, report, kconfigs)
         kbuild.link_tree(tree.path, place, (OUT, STAMP, LOG))
-        stamp = read_stamp(place)
-        if stamp is None:
-            work = _Work(tree, config, tools, fragments, place, cache.root / "ccache" / "objects", report)
-            stamp = _make_all(work, jobs or _processors() + 1)
     out = place / OUT
     return Kernel(
-        arch, config, out / tools.image, out / "vmlinux", out / ".config", stamp.release, stamp.build_id, out,
+        arch, config, out / TOOLCHAINS[arch].image, out / "vmlinux", out / ".config", stamp.release, stamp.build_id, out,
         tree.path, detect(tree.path), tree.version, key, tuple(stamp.warnings),
     )  # fmt: skip
 
