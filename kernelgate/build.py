@@ -30,7 +30,7 @@ from kernelgate.command import find, pipe, run
 from kernelgate.errors import BuildError, InfrastructureError, UserError
 from kernelgate.kbuild import TOOLCHAINS, Toolchain
 from kernelgate.kconfig import Fragments
-from kernelgate.progress import Report, Step
+from kernelgate.progress import Report, Step, silent
 from kernelgate.series import PatchedTree
 from kernelgate.variant import Variant, detect
 
@@ -131,70 +131,73 @@ class Stamp:
     sizes: dict[str, int]
 
 
-def build(
-    tree: PatchedTree,
-    arch: str,
-    config: str,
-    cache: Cache,
-    jobs: int | None,
-    report: Report,
-    kconfigs: Path = KCONFIGS,
-) -> Kernel:
-    """The kernel of TREE for ARCH with CONFIG, configurations or fragments joined by "+".
+@dataclass(frozen=True)
+class Order:
+    """A kernel that is asked for: of which tree, for which architecture, with which configuration.
 
-    JOBS None is one more than there are processors.
+    config names configurations or fragments, joined by "+", of the folder kconfigs; jobs None is one more than there
+    are processors.
+    """
+
+    tree: PatchedTree
+    arch: str
+    config: str
+    cache: Cache
+    jobs: int | None = None
+    report: Report = silent
+    kconfigs: Path = KCONFIGS
+
+    @functools.cached_property
+    def fragments(self) -> Fragments:
+        """What config stands for. Raises UserError for one that cannot be had."""
+        return kconfig.compose(self.config.split("+"), self.arch, self.kconfigs, self.tree.version)
+
+    @property
+    def tools(self) -> Toolchain:
+        return TOOLCHAINS[self.arch]
+
+    @property
+    def key(self) -> str:
+        """Tells its kernel from all others in the cache."""
+        digest = _digest(RECIPE, self.tree.commit, self.fragments.text, kbuild.compiler_version(self.tools))
+        return re.sub(r"[^\w.+~-]", "_", f"{self.tree.version}-{self.arch}-{self.config}-{digest}")
+
+
+def build(order: Order) -> Kernel:
+    """The kernel of ORDER, from the cache where it is there.
+
     Raises UserError for a configuration that cannot be had, BuildError with the
     compiler's lines, InfrastructureError for a missing program or a full disk.
     """
-    key = _key(tree, kconfig.compose(config.split("+"), arch, kconfigs, tree.version), config)
-    with cache.workplace("builds", key, report) as place:
-        stamp = read_stamp(place) or make_in(place, tree, arch, config, cache, jobs, report, kconfigs)
+    tree = order.tree
+    with order.cache.workplace("builds", order.key, order.report) as place:
+        stamp = read_stamp(place) or make_in(place, order)
         kbuild.link_tree(tree.path, place, (OUT, STAMP, LOG))
     out = place / OUT
     return Kernel(
-        arch, config, out / TOOLCHAINS[arch].image, out / "vmlinux", out / ".config", stamp.release, stamp.build_id, out,
-        tree.path, detect(tree.path), tree.version, key, tuple(stamp.warnings),
+        order.arch, order.config, out / order.tools.image, out / "vmlinux", out / ".config", stamp.release,
+        stamp.build_id, out, tree.path, detect(tree.path), tree.version, order.key, tuple(stamp.warnings),
     )  # fmt: skip
 
 
-def make_in(
-    place: Path,
-    tree: PatchedTree,
-    arch: str,
-    config: str,
-    cache: Cache,
-    jobs: int | None,
-    report: Report,
-    kconfigs: Path = KCONFIGS,
-) -> Stamp:
-    """Make the kernel of TREE in the folder PLACE, which the caller has locked, with whatever is there already.
+def make_in(place: Path, order: Order) -> Stamp:
+    """Make the kernel of ORDER in the folder PLACE, which the caller has locked, with whatever is there already.
 
     Raises what build() raises.
     """
-    fragments = kconfig.compose(config.split("+"), arch, kconfigs, tree.version)
-    kbuild.link_tree(tree.path, place, (OUT, STAMP, LOG))
-    work = _Work(tree, config, TOOLCHAINS[arch], fragments, place, cache.root / "ccache" / "objects", report)
-    return _make_all(work, jobs or _processors() + 1)
+    work = _Work(order, place)
+    kbuild.link_tree(order.tree.path, place, (OUT, STAMP, LOG))
+    return _make_all(work)
 
 
-def adopt(
-    out: Path,
-    stamp: Stamp,
-    tree: PatchedTree,
-    arch: str,
-    config: str,
-    cache: Cache,
-    report: Report,
-    kconfigs: Path = KCONFIGS,
-) -> None:
-    """Make what was built of TREE's files in OUT, with STAMP, the kernel that build() finds.
+def adopt(out: Path, stamp: Stamp, order: Order) -> None:
+    """Make what was built in OUT, with STAMP, the kernel that build() finds for ORDER.
 
     Its objects are left behind: neither QEMU nor a module wants them, and make is not run again in a stamped folder.
     """
-    key = _key(tree, kconfig.compose(config.split("+"), arch, kconfigs, tree.version), config)
-    with cache.workplace("builds", key, report) as place:
+    with order.cache.workplace("builds", order.key, order.report) as place:
         (place / STAMP).unlink(missing_ok=True)
-        kbuild.link_tree(tree.path, place, (OUT, STAMP, LOG))
+        kbuild.link_tree(order.tree.path, place, (OUT, STAMP, LOG))
         shutil.rmtree(place / OUT, ignore_errors=True)
         (place / OUT).mkdir()
         without = [f"--exclude={pattern}" for pattern in INTERMEDIATE]
@@ -202,15 +205,9 @@ def adopt(
         _write_stamp(place, stamp)
 
 
-def is_built(tree: PatchedTree, arch: str, config: str, cache: Cache, kconfigs: Path = KCONFIGS) -> bool:
+def is_built(order: Order) -> bool:
     """Whether build() would find that kernel finished. Raises UserError for a configuration that cannot be had."""
-    fragments = kconfig.compose(config.split("+"), arch, kconfigs, tree.version)
-    return read_stamp(cache.root / "builds" / _key(tree, fragments, config)) is not None
-
-
-def _key(tree: PatchedTree, fragments: Fragments, config: str) -> str:
-    digest = _digest(RECIPE, tree.commit, fragments.text, kbuild.compiler_version(TOOLCHAINS[fragments.arch]))
-    return re.sub(r"[^\w.+~-]", "_", f"{tree.version}-{fragments.arch}-{config}-{digest}")
+    return read_stamp(order.cache.root / "builds" / order.key) is not None
 
 
 def existing(build_dir: Path) -> Kernel:
@@ -298,27 +295,18 @@ def _anywhere(line: str) -> str:
     return re.sub(r":\d+(?::\d+)?:", ":", line)
 
 
-def compile_files(
-    tree: PatchedTree,
-    files: Sequence[str],
-    config: str,
-    cache: Cache,
-    jobs: int | None,
-    report: Report,
-    kconfigs: Path = KCONFIGS,
-) -> Compiled:
-    """Compile FILES of TREE, each by itself, for x86_64 with CONFIG and W=1; no kernel is linked.
+def compile_files(order: Order, files: Sequence[str]) -> Compiled:
+    """Compile FILES of the tree of ORDER, each by itself, with W=1; no kernel is linked.
 
     Raises UserError for a configuration that cannot be had, BuildError where the tree cannot
     even be prepared, InfrastructureError for a missing program or a full disk.
     """
-    arch, objects = "x86_64", sorted(file.removesuffix(".c") + ".o" for file in files)
-    fragments, tools = kconfig.compose(config.split("+"), arch, kconfigs, tree.version), TOOLCHAINS[arch]
-    kbuild.check_programs(tools)
-    digest = _digest(RECIPE, fragments.text, kbuild.compiler_version(tools))
-    with cache.workplace("compiles", f"{tree.version}-{arch}-{digest}") as place:
-        kbuild.link_tree(tree.path, place, (OUT, STAMP, LOG))
-        work = _Work(tree, config, tools, fragments, place, cache.root / "ccache" / "objects", report)
+    objects = sorted(file.removesuffix(".c") + ".o" for file in files)
+    kbuild.check_programs(order.tools)
+    digest = _digest(RECIPE, order.fragments.text, kbuild.compiler_version(order.tools))
+    with order.cache.workplace("compiles", f"{order.tree.version}-{order.arch}-{digest}") as place:
+        kbuild.link_tree(order.tree.path, place, (OUT, STAMP, LOG))
+        work = _Work(order, place)
         if not (work.out / ".config").is_file():
             work.out.mkdir(exist_ok=True)
             _configure(work)
@@ -327,7 +315,7 @@ def compile_files(
             (work.out / name).unlink(missing_ok=True)  # files of another patch level are not newer than this
         said: list[str] = []
         with suppress(BuildError):
-            work.make("--keep-going", f"-j{jobs or _processors()}", "W=1", *objects, on_line=said.append)
+            work.make("--keep-going", f"-j{order.jobs or _processors()}", "W=1", *objects, on_line=said.append)
         failed = tuple(name for name in objects if not (work.out / name).is_file())
     return Compiled(failed, compiler.errors(said) if failed else (), compiler.warnings(said))
 
@@ -350,13 +338,8 @@ def read_stamp(place: Path) -> Stamp | None:
 class _Work:
     """One build under way."""
 
-    tree: PatchedTree
-    config: str
-    tools: Toolchain
-    fragments: Fragments
+    order: Order
     place: Path
-    ccache: Path
-    report: Report
 
     @property
     def out(self) -> Path:
@@ -364,39 +347,41 @@ class _Work:
 
     @property
     def title(self) -> str:
-        return f"build {self.tree.version} {self.tools.arch} {self.config}"
+        return f"build {self.order.tree.version} {self.order.arch} {self.order.config}"
 
     def make(self, *words: str, on_line: Callable[[str], None] = lambda _line: None) -> None:
         # File names in the debug information are relative to the tree, as in a build inside it. ccache leaves
         # this option's value out of its keys and applies it to the folder, so that objects of other folders fit.
         flags = f"-fdebug-prefix-map={self.out}=. -fdebug-prefix-map=../="
-        compilers = (f"CC=ccache {self.tools.cross}gcc", "HOSTCC=ccache gcc", f"KCFLAGS={flags}", f"KAFLAGS={flags}")
-        argv = ("-f", "../Makefile", *self.tools.words, *compilers, *words)
-        kbuild.make(self.out, argv, self.place / LOG, self.ccache, on_line)
+        tools, ccache = self.order.tools, self.order.cache.root / "ccache" / "objects"
+        compilers = (f"CC=ccache {tools.cross}gcc", "HOSTCC=ccache gcc", f"KCFLAGS={flags}", f"KAFLAGS={flags}")
+        argv = ("-f", "../Makefile", *tools.words, *compilers, *words)
+        kbuild.make(self.out, argv, self.place / LOG, ccache, on_line)
 
 
-def _make_all(work: _Work, jobs: int) -> Stamp:
+def _make_all(work: _Work) -> Stamp:
     """Configure, compile, and leave the stamp."""
-    kbuild.check_programs(work.tools)
+    order, tools = work.order, work.order.tools
+    kbuild.check_programs(tools)
     began = time.monotonic()
-    work.report(Step(work.title))
+    order.report(Step(work.title))
     (work.place / STAMP).unlink(missing_ok=True)
     work.out.mkdir(exist_ok=True)
     try:
         _configure(work)
-        objects = _compile(work, jobs)
+        objects = _compile(work)
     except BuildError as error:
         raise BuildError(f"{work.title}: it does not compile\n{error}") from None
     out = work.out
     stamp = Stamp(
         (out / "include/config/kernel.release").read_text(encoding="utf-8").strip(),
         _build_id(out / "vmlinux"),
-        work.tools.arch,
-        work.config,
+        order.arch,
+        order.config,
         objects,
         round(time.monotonic() - began, 1),
         list(compiler.warnings((work.place / LOG).read_text(encoding="utf-8").splitlines())),
-        {name: _size(out / name) for name in ("vmlinux", work.tools.image, "Module.symvers", ".config")},
+        {name: _size(out / name) for name in ("vmlinux", tools.image, "Module.symvers", ".config")},
     )
     _write_stamp(work.place, stamp)
     return stamp
@@ -413,16 +398,16 @@ def _configure(work: _Work) -> None:
     """`make tinyconfig`, the fragments, `make olddefconfig`, and every option checked (promise 3)."""
     work.make("tinyconfig")
     with (work.out / ".config").open("a", encoding="utf-8") as config:
-        config.write(work.fragments.text)
+        config.write(work.order.fragments.text)
     work.make("olddefconfig")
     try:
-        kconfig.verify(work.fragments, (work.out / ".config").read_text(encoding="utf-8"), work.tree.path)
+        kconfig.verify(work.order.fragments, (work.out / ".config").read_text(encoding="utf-8"), work.order.tree.path)
     except UserError:
         shutil.rmtree(work.out)  # nothing half-made is left behind
         raise
 
 
-def _compile(work: _Work, jobs: int) -> int:
+def _compile(work: _Work) -> int:
     """Make image and modules; the number of objects there are then."""
     total = _expected(work)
     done = min(kbuild.compiles(work.out), total)
@@ -431,17 +416,18 @@ def _compile(work: _Work, jobs: int) -> int:
         nonlocal done
         if compiler.is_object(line):
             done += 1
-            work.report(Step(work.title, done, max(done, total), "objects"))
+            work.order.report(Step(work.title, done, max(done, total), "objects"))
 
-    work.make(f"-j{jobs}", work.tools.target, "modules", on_line=count)
+    jobs = work.order.jobs or _processors() + 1
+    work.make(f"-j{jobs}", work.order.tools.target, "modules", on_line=count)
     return kbuild.compiles(work.out)
 
 
 def _expected(work: _Work) -> int:
     """The number of objects: of an earlier build of the same kind, or the toolchain's guess."""
-    kin = [read_stamp(place) for place in work.place.parent.glob(f"*-{work.tools.arch}-*")]
-    counts = [stamp.objects for stamp in kin if stamp is not None and stamp.config == work.config]
-    return max(counts, default=work.tools.objects)
+    kin = [read_stamp(place) for place in work.place.parent.glob(f"*-{work.order.arch}-*")]
+    counts = [stamp.objects for stamp in kin if stamp is not None and stamp.config == work.order.config]
+    return max(counts, default=work.order.tools.objects)
 
 
 def _make_modules(

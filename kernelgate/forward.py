@@ -20,14 +20,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kernelgate import build, compiler, kbuild, kconfig
-from kernelgate.build import KCONFIGS, LOG, OUT, Kernel
-from kernelgate.cache import Cache
+from kernelgate import build, compiler, kbuild
+from kernelgate.build import LOG, OUT, Kernel, Order
 from kernelgate.command import run
 from kernelgate.git import Repository
-from kernelgate.kbuild import TOOLCHAINS
-from kernelgate.progress import Report, Step
-from kernelgate.series import PatchedTree
+from kernelgate.progress import Step
 from kernelgate.source import SourceTree
 
 TREE = "tree"
@@ -46,53 +43,33 @@ class At:
     warnings: tuple[str, ...]
 
 
-def make(
-    pristine: SourceTree,
-    tree: PatchedTree,
-    arch: str,
-    config: str,
-    cache: Cache,
-    jobs: int | None,
-    report: Report,
-    kconfigs: Path = KCONFIGS,
-) -> Kernel:
-    """The kernel of TREE, which is PRISTINE with patches, as build() makes it, but going on from another level.
+def make(pristine: SourceTree, order: Order) -> Kernel:
+    """The kernel of ORDER, whose tree is PRISTINE with patches, as build() makes it, but going on from another level.
 
     Raises what build() raises.
     """
-    if not build.is_built(tree, arch, config, cache, kconfigs):
-        with cache.workplace("forward", _key(tree, arch, config, kconfigs), report) as place:
-            _advance(place, pristine, tree, arch, config, cache, jobs, report, kconfigs)
-    return build.build(tree, arch, config, cache, jobs, report, kconfigs)
+    if not build.is_built(order):
+        with order.cache.workplace("forward", _key(order), order.report) as place:
+            _advance(place, pristine, order)
+    return build.build(order)
 
 
-def _key(tree: PatchedTree, arch: str, config: str, kconfigs: Path) -> str:
-    text = kconfig.compose(config.split("+"), arch, kconfigs, tree.version).text
-    parts = (build.RECIPE, text, kbuild.compiler_version(TOOLCHAINS[arch]))
-    return f"{tree.version}-{arch}-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:12]}"
+def _key(order: Order) -> str:
+    parts = (build.RECIPE, order.fragments.text, kbuild.compiler_version(order.tools))
+    return f"{order.tree.version}-{order.arch}-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:12]}"
 
 
-def _advance(
-    place: Path,
-    pristine: SourceTree,
-    tree: PatchedTree,
-    arch: str,
-    config: str,
-    cache: Cache,
-    jobs: int | None,
-    report: Report,
-    kconfigs: Path,
-) -> None:
-    """Move the folder PLACE to TREE, make its kernel there and publish it."""
-    before = _begin(place, pristine)
-    report(Step(f"move to {tree.commit[:12]}, {tree.series.level} of {tree.series.total} patches"))
+def _advance(place: Path, pristine: SourceTree, order: Order) -> None:
+    """Move the folder PLACE to the tree of ORDER, make its kernel there and publish it."""
+    tree, before = order.tree, _begin(place, pristine)
+    order.report(Step(f"move to {tree.commit[:12]}, {tree.series.level} of {tree.series.total} patches"))
     repository = Repository(pristine.repo)
     move(repository, tree.commit, place / TREE, place / INDEX)
-    stamp = build.make_in(place, replace(tree, path=place / TREE), arch, config, cache, jobs, report, kconfigs)
+    stamp = build.make_in(place, replace(order, tree=replace(tree, path=place / TREE)))
     lines = (place / LOG).read_text(encoding="utf-8").splitlines()
     changed = _changed(repository, before.commit, tree.commit)
     warnings = merged(before.warnings, stamp.warnings, compiler.made(lines), changed)
-    build.adopt(place / OUT, replace(stamp, warnings=warnings), tree, arch, config, cache, report, kconfigs)
+    build.adopt(place / OUT, replace(stamp, warnings=warnings), order)
     _finish(place, At(tree.commit, tuple(warnings)))
 
 

@@ -40,7 +40,7 @@ from kernelgate import (
     topology,
     verdict,
 )
-from kernelgate.build import Kernel, KernelModule
+from kernelgate.build import Kernel, KernelModule, Order
 from kernelgate.cache import Cache
 from kernelgate.command import Result
 from kernelgate.errors import BuildError, GuestDied, InfrastructureError, KernelgateError, PassingTrouble
@@ -231,8 +231,7 @@ class Gate:
         kernels = sorted(flavour for flavour in flavours if flavour != SOURCES.flavour)
         if self._existing or not kernels:
             return []
-        tree = self._tree(report)
-        return [which for which in kernels if not build.is_built(tree, which.arch, which.config, self.cache)]
+        return [which for which in kernels if not build.is_built(self._order(which, report))]
 
     def prepare(self, flavours: Iterable[Flavour], report: Report) -> None:
         """Make kernels, modules and images of FLAVOURS.
@@ -275,8 +274,10 @@ class Gate:
         for kernel in self._existing:
             if kernel.arch == flavour.arch:
                 return kernel
-        tree = self._tree(report)
-        return build.build(tree, flavour.arch, flavour.config, self.cache, self.options.jobs, report)
+        return build.build(self._order(flavour, report))
+
+    def _order(self, flavour: Flavour, report: Report) -> Order:
+        return Order(self._tree(report), flavour.arch, flavour.config, self.cache, self.options.jobs, report)
 
     @functools.cached_property
     def _existing(self) -> tuple[Kernel, ...]:
@@ -537,15 +538,17 @@ class Gate:
         patches = () if self._existing else self._tree(report).series.patches
         if not patches:
             return verdict.judge_sources("S-10", (), "there is no patch to compile: run with --series frozen-bit-v4")
-        pristine, jobs, wanted = self._level(0, report), self.options.jobs, f"{DEFAULT_CONFIG}+{TOUCHED}"
+        pristine = Order(
+            self._level(0, report), "x86_64", f"{DEFAULT_CONFIG}+{TOUCHED}", self.cache, self.options.jobs, report
+        )
         touched = {name for patch in patches for name in patch.files if name.endswith(".c")}
-        files = sorted(name for name in touched if (pristine.path / name).is_file())
-        before = build.compile_files(pristine, files, wanted, self.cache, jobs, report)
+        files = sorted(name for name in touched if (pristine.tree.path / name).is_file())
+        before = build.compile_files(pristine, files)
         if before.failed:
             raise InfrastructureError(f"S-10: {' '.join(before.failed)}: not to be compiled without any patch either")
         findings = []
         for level, patch in enumerate(patches, 1):
-            after = build.compile_files(self._level(level, report), files, wanted, self.cache, jobs, report)
+            after = build.compile_files(replace(pristine, tree=self._level(level, report)), files)
             findings += [f"{patch}: {line}" for line in after.worse_than(before)]
             before = after
         return verdict.judge_sources(f"compile {' '.join(files)}", findings, None)

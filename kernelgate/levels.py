@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernelgate import binary, build, forward, series
-from kernelgate.build import Kernel
+from kernelgate.build import Kernel, Order
 from kernelgate.cache import Cache
 from kernelgate.errors import UserError
 from kernelgate.git import Repository
@@ -65,7 +65,7 @@ class Levels:
 
     def kernel(self, level: int, arch: str, config: str, jobs: int | None = None) -> Kernel:
         """The kernel of LEVEL, made from that of another level where there is one. Raises what build() raises."""
-        return forward.make(self.pristine, self.tree(level), arch, config, self.cache, jobs, self.report)
+        return forward.make(self.pristine, Order(self.tree(level), arch, config, self.cache, jobs, self.report))
 
     def identity(self, level: int, kernel: Kernel) -> str:
         """A hash of all that decides what a guest of KERNEL, that of LEVEL, does and is expected to do.

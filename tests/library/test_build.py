@@ -15,7 +15,7 @@ import pytest
 
 from kernelgate import build as building
 from kernelgate import kbuild
-from kernelgate.build import Compiled, Kernel, build, build_modules, compile_files, existing
+from kernelgate.build import Compiled, Kernel, Order, build, build_modules, compile_files, existing
 from kernelgate.cache import Cache
 from kernelgate.command import run
 from kernelgate.errors import BuildError, InfrastructureError, UserError
@@ -80,7 +80,7 @@ def kconfigs(tmp_path: Path) -> Path:
 
 def make(tree: PatchedTree, cache: Cache, kconfigs: Path, steps: list[Step] | None = None) -> Kernel:
     report = silent if steps is None else steps.append
-    return build(tree, "x86_64", "main", cache, 2, report, kconfigs)
+    return build(Order(tree, "x86_64", "main", cache, 2, report, kconfigs))
 
 
 def runs(kernel: Kernel) -> int:
@@ -105,12 +105,13 @@ def test_with_its_stamp_make_is_not_run_again(tree: PatchedTree, cache: Cache, k
 
 
 def test_what_is_built_is_known_before(tree: PatchedTree, cache: Cache, kconfigs: Path) -> None:
-    assert not building.is_built(tree, "x86_64", "main", cache, kconfigs)
+    order = Order(tree, "x86_64", "main", cache, kconfigs=kconfigs)
+    assert not building.is_built(order)
     kernel = make(tree, cache, kconfigs)
-    assert building.is_built(tree, "x86_64", "main", cache, kconfigs)
-    assert not building.is_built(replace(tree, commit="another"), "x86_64", "main", cache, kconfigs)
+    assert building.is_built(order)
+    assert not building.is_built(replace(order, tree=replace(tree, commit="another")))
     kernel.vmlinux.write_text("cut off")
-    assert not building.is_built(tree, "x86_64", "main", cache, kconfigs)
+    assert not building.is_built(order)
 
 
 def test_a_build_that_was_killed_goes_on(tree: PatchedTree, cache: Cache, kconfigs: Path) -> None:
@@ -125,7 +126,7 @@ def test_a_build_that_was_killed_goes_on(tree: PatchedTree, cache: Cache, kconfi
 
 
 def compiled(tree: PatchedTree, cache: Cache, kconfigs: Path) -> Compiled:
-    return compile_files(tree, ("one.c", "two.c"), "main", cache, 2, silent, kconfigs)
+    return compile_files(Order(tree, "x86_64", "main", cache, 2, silent, kconfigs), ("one.c", "two.c"))
 
 
 def test_files_are_compiled_each_by_itself(tree: PatchedTree, cache: Cache, kconfigs: Path) -> None:
@@ -244,7 +245,7 @@ def test_a_lost_option_ends_it_and_leaves_nothing(tree: PatchedTree, cache: Cach
 
 def test_an_unknown_configuration_is_refused_at_once(tree: PatchedTree, cache: Cache, kconfigs: Path) -> None:
     with pytest.raises(UserError, match="unknown configuration or fragment 'mian': did you mean main"):
-        build(tree, "x86_64", "mian", cache, 2, silent, kconfigs)
+        build(Order(tree, "x86_64", "mian", cache, 2, silent, kconfigs))
     assert not (cache.root / "builds").exists()
 
 

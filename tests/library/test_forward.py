@@ -14,7 +14,7 @@ from fake_kernel import change, format_patches, git
 from test_build import FILES, MAKEFILE
 
 from kernelgate import binary, build, forward, levels
-from kernelgate.build import Kernel
+from kernelgate.build import Kernel, Order
 from kernelgate.cache import Cache
 from kernelgate.errors import BuildError, InfrastructureError, UserError
 from kernelgate.levels import Levels
@@ -57,7 +57,7 @@ def kconfigs(tmp_path: Path) -> Path:
 
 
 def make(of: Levels, level: int, kconfigs: Path) -> Kernel:
-    return forward.make(of.pristine, of.tree(level), "x86_64", "main", of.cache, 2, silent, kconfigs)
+    return forward.make(of.pristine, Order(of.tree(level), "x86_64", "main", of.cache, 2, silent, kconfigs))
 
 
 def place(of: Levels) -> Path:
@@ -72,7 +72,7 @@ def warned(kernel: Kernel) -> list[str]:
 def test_each_level_is_the_kernel_that_a_build_of_its_own_makes(series: Levels, kconfigs: Path, tmp_path: Path) -> None:
     elsewhere = Cache(tmp_path / "another")
     for level in (0, 2, 4, 1):
-        alone = build.build(series.tree(level), "x86_64", "main", elsewhere, 2, silent, kconfigs)
+        alone = build.build(Order(series.tree(level), "x86_64", "main", elsewhere, 2, silent, kconfigs))
         kernel = make(series, level, kconfigs)
         assert kernel.vmlinux.read_bytes() == alone.vmlinux.read_bytes()
         assert (kernel.build_id, kernel.key) == (alone.build_id, alone.key)
@@ -112,7 +112,7 @@ def test_a_finished_level_is_not_made_again(series: Levels, kconfigs: Path) -> N
     (place(series) / "tree/Makefile").write_text("$(error make was run)")
     assert make(series, 1, kconfigs) == kernel
     assert not list(kernel.build_dir.rglob("*.o"))
-    assert build.build(series.tree(1), "x86_64", "main", series.cache, 2, silent, kconfigs) == kernel
+    assert build.build(Order(series.tree(1), "x86_64", "main", series.cache, 2, silent, kconfigs)) == kernel
 
 
 def test_what_a_killed_run_made_is_made_again_with_its_warnings(
@@ -128,7 +128,7 @@ def test_what_a_killed_run_made_is_made_again_with_its_warnings(
         patched.setattr(forward.build, "adopt", killed)
         with pytest.raises(KeyboardInterrupt):
             make(series, 2, kconfigs)
-    assert not build.is_built(series.tree(2), "x86_64", "main", series.cache, kconfigs)
+    assert not build.is_built(Order(series.tree(2), "x86_64", "main", series.cache, kconfigs=kconfigs))
     assert warned(make(series, 2, kconfigs)) == ["one.c", "two.c"]
     assert (place(series) / "out/one.o").stat().st_mtime_ns == kept
 
@@ -154,9 +154,9 @@ def test_a_level_that_does_not_compile_does_not_spoil_the_next(series: Levels, k
     make(series, 1, kconfigs)
     broken = replace_in(series.tree(2), "int two", "int two(", series)
     with pytest.raises(BuildError, match="it does not compile"):
-        forward.make(series.pristine, broken, "x86_64", "main", series.cache, 2, silent, kconfigs)
+        forward.make(series.pristine, Order(broken, "x86_64", "main", series.cache, 2, silent, kconfigs))
     alone = Cache(series.root / "another")
-    wanted = build.build(series.tree(3), "x86_64", "main", alone, 2, silent, kconfigs)
+    wanted = build.build(Order(series.tree(3), "x86_64", "main", alone, 2, silent, kconfigs))
     assert make(series, 3, kconfigs).vmlinux.read_bytes() == wanted.vmlinux.read_bytes()
 
 
@@ -184,7 +184,7 @@ def test_a_full_disk_leaves_no_kernel(series: Levels, kconfigs: Path, monkeypatc
         patched.setattr(forward.build, "pipe", full)
         with pytest.raises(InfrastructureError, match="no space left"):
             make(series, 1, kconfigs)
-    assert not build.is_built(series.tree(1), "x86_64", "main", series.cache, kconfigs)
+    assert not build.is_built(Order(series.tree(1), "x86_64", "main", series.cache, kconfigs=kconfigs))
     assert make(series, 1, kconfigs).vmlinux.is_file()
 
 
