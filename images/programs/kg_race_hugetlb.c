@@ -5,11 +5,6 @@
  * A huge page may share the struct pages of its tails, which are then read-only. A
  * walker by page number knows nothing of that: its get has to fail without a write,
  * whatever the page was a moment ago.
- *
- * The kernel's own walker, page_idle, is none of the getters: it asks a page for its
- * LRU flag before it has a reference, and where that page has become a tail since it
- * was looked up, DEBUG_VM_PGFLAGS ends it, whatever the count (mm/page_idle.c,
- * page_idle_get_folio(), 7.2).
  */
 #include "kg_hugetlb.h"
 #include "kg_sides.h"

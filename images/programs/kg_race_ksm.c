@@ -70,11 +70,9 @@ static void kg_turn_move(struct kg_side *side)
 	kg_score(side, kg_move(kg_words(&kg_region, page)) && merged);
 }
 
-static void kg_turn_mark(struct kg_side *side)
+static void kg_turn_catch(struct kg_side *side)
 {
-	unsigned long long where = kg_where(&kg_region, kg_any(side, KG_PAGES));
-
-	kg_score(side, where & KG_PRESENT && kg_mark_idle(KG_PFN(where)));
+	kg_score(side, kg_catch(&kg_region, kg_any(side, KG_PAGES), 0));
 }
 
 static void kg_merge(void)
@@ -110,7 +108,7 @@ static void merged_pages_are_moved_and_written_to(void)
 	struct kg_side sides[] = {
 		{ .name = "writes", .turn = kg_turn_write, .must_lose = true },
 		{ .name = "moves", .turn = kg_turn_move },
-		{ .name = "marks by number", .turn = kg_turn_mark },
+		{ .name = "gets by number", .turn = kg_turn_catch },
 	};
 	unsigned long copied, moved;
 

@@ -29,15 +29,12 @@ static void kg_turn_use(struct kg_side *side)
 		sched_yield();
 }
 
-/* Loses where the page was moved since its number was read. */
-static void kg_turn_mark(struct kg_side *side)
+/* Now and then it comes too late, else as early as it can. */
+static void kg_turn_catch(struct kg_side *side)
 {
-	unsigned long long where = kg_where(&kg_region, kg_any(side, KG_PAGES));
+	useconds_t pause = side->turns % 2 ? 1000 : 0;
 
-	/* Now and then it comes too late, else as early as it can. */
-	if (side->turns % 2)
-		usleep(1000);
-	kg_score(side, where & KG_PRESENT && kg_mark_idle(KG_PFN(where)));
+	kg_score(side, kg_catch(&kg_region, kg_any(side, KG_PAGES), pause));
 }
 
 static void kg_turn_compact(struct kg_side *side)
@@ -55,7 +52,7 @@ static void pages_are_moved_while_they_are_used(void)
 		{ .name = "moves", .turn = kg_turn_move },
 		{ .name = "uses", .turn = kg_turn_use },
 		{ .name = "compacts", .turn = kg_turn_compact },
-		{ .name = "marks by number", .turn = kg_turn_mark, .must_lose = true },
+		{ .name = "gets by number", .turn = kg_turn_catch, .must_lose = true },
 	};
 	unsigned long moved, scanned, isolated;
 

@@ -57,11 +57,9 @@ static void kg_turn_use(struct kg_side *side)
 }
 
 /* Gets what is there, also while it is on its way out. */
-static void kg_turn_mark(struct kg_side *side)
+static void kg_turn_catch(struct kg_side *side)
 {
-	unsigned long long where = kg_where(&kg_region, kg_any(side, KG_PAGES));
-
-	kg_score(side, where & KG_PRESENT && kg_mark_idle(KG_PFN(where)));
+	kg_score(side, kg_catch(&kg_region, kg_any(side, KG_PAGES), 0));
 }
 
 static void swap_cache_loses_no_page(void)
@@ -70,7 +68,7 @@ static void swap_cache_loses_no_page(void)
 		{ .name = "swaps out", .turn = kg_turn_out, .must_lose = true },
 		{ .name = "uses", .turn = kg_turn_use },
 		{ .name = "uses, too", .turn = kg_turn_use },
-		{ .name = "marks by number", .turn = kg_turn_mark },
+		{ .name = "gets by number", .turn = kg_turn_catch },
 	};
 	unsigned long out, in;
 

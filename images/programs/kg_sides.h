@@ -237,22 +237,27 @@ static inline void kg_check_region(const struct kg_region *region)
 }
 
 /*
- * A getter by page number: the idle page tracking of the kernel, which gets each page
- * that it is asked for, if it can. It wins if it could mark the page.
+ * A getter by page number. It wins if it got the page that was behind the address, and
+ * that was still there when it had it; what it got else belongs to somebody else by now.
+ *
+ * The kernel's own walker, page_idle, is no such getter: it asks a page for its LRU flag
+ * before it has a reference, and where that page has become a tail since it was looked
+ * up, DEBUG_VM_PGFLAGS ends it (mm/page_idle.c, page_idle_get_folio(), 7.2).
  */
-#define KG_IDLE		"/sys/kernel/mm/page_idle/bitmap"
-
-static inline bool kg_mark_idle(unsigned long pfn)
+static inline bool kg_catch(const struct kg_region *region, unsigned long page, useconds_t pause)
 {
-	unsigned long long word = KG_BIT(pfn % 64), seen = 0;
-	int file = open(KG_IDLE, O_RDWR | O_CLOEXEC);
+	unsigned long long where = kg_where(region, page);
+	bool caught;
 
-	kg_require(file >= 0, "%s: %s", KG_IDLE, strerror(errno));
-	if (pwrite(file, &word, sizeof(word), pfn / 64 * 8) == sizeof(word) &&
-	    pread(file, &seen, sizeof(seen), pfn / 64 * 8) != sizeof(seen))
-		seen = 0;
-	close(file);
-	return seen & word;
+	if (!(where & KG_PRESENT))
+		return false;
+	if (pause)
+		usleep(pause);
+	if (!kg_try_get(KG_PFN(where)))
+		return false;
+	caught = KG_PFN(kg_where(region, page)) == KG_PFN(where);
+	kg_put(KG_PFN(where));
+	return caught;
 }
 
 #endif
