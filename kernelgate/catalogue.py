@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernelgate.errors import UserError, unknown
+from kernelgate.suites import ID
 
 FILE = Path("tests/catalogue.toml")
 
-_ID = r"([A-Z]+-\d+)"
-_IN_C = re.compile(rf'^\s*KG_(?:CASE|TRIGGER)\w*\("{_ID}"', re.MULTILINE)
-_IN_PYTHON = re.compile(rf'\bmark\.case\("{_ID}"')
+_IN_C = re.compile(rf'^\s*KG_(?:CASE|TRIGGER)\w*\("{ID}"', re.MULTILINE)
+_IN_PYTHON = re.compile(rf'\bmark\.case\("{ID}"')
 _KEYS = ("claim", "reached", "reason")
 
 
@@ -47,7 +47,7 @@ def read(path: Path) -> dict[str, Entry]:
 
 
 def _entry(path: Path, name: str, table: object) -> Entry:
-    if not re.fullmatch(_ID, name) or not isinstance(table, dict):
+    if not re.fullmatch(ID, name) or not isinstance(table, dict):
         raise UserError(f"{path}: {name}: a case is a table named like [REF-04]")
     if wrong := sorted(set(table) - set(_KEYS)):
         raise UserError(f"{path}: {name}: {unknown('key', wrong[0], _KEYS)}")

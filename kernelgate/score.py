@@ -14,13 +14,14 @@ from pathlib import Path
 
 from kernelgate.errors import InfrastructureError
 from kernelgate.faults import Fault
+from kernelgate.suites import ID
 
 NOTICED, PASSED, SKIPPED = "X", ".", "-"
 
 BOOT = "boot"
 """Stands for the case of an item that has none, a machine's boot, and of one that never ran as its machine did not."""
 
-_CASE = re.compile(r"\b([A-Z]+-\d+)\b")
+_CASE = re.compile(rf"\b{ID}\b")
 _NO_BOOT = "does not boot: "
 """What the gate says of each item of a machine that did not come up."""
 

@@ -23,8 +23,11 @@ PROBE_MODULE = "kg_probe"
 HANDOVER_MODULE = "kg_kho"
 """The eye of the programs on struct page."""
 
-_CASE = re.compile(r'^\s*KG_CASE\w*\("([A-Z]+-\d+)",\s*(\w+)', re.MULTILINE)
-_TRIGGER = re.compile(r'^\s*KG_TRIGGER\("([A-Z]+-\d+)",\s*(\w+)', re.MULTILINE)
+ID = r"([A-Z]+-(?:\d+|COMP))"
+"""How a case of the catalogue is named: by its kind and a number, but BIS-COMP, which is known by that name."""
+
+_CASE = re.compile(rf'^\s*KG_CASE\w*\("{ID}",\s*(\w+)', re.MULTILINE)
+_TRIGGER = re.compile(rf'^\s*KG_TRIGGER\("{ID}",\s*(\w+)', re.MULTILINE)
 _SUITE = re.compile(r'^static struct kunit_suite \w+ = \{.*?\.name = "(\w+)"', re.MULTILINE | re.DOTALL)
 
 

@@ -44,6 +44,7 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "kmod/kg_race.c").write_text('\tKG_CASE_SLOW("RACE-01", gets),\n/* see KG_CASE("RACE-02") */\n')
     (tmp_path / "images/programs/kg_hvo.c").write_text('\tKG_CASE("HVO-01", claim),\n\tKG_CASE("D-01", claim),\n')
     (tmp_path / "tests/frozen_bit/test_static.py").write_text('@pytest.mark.case("S-01")\ndef test(): ...\n')
+    (tmp_path / "images/programs/kg_comp.c").write_text('\tKG_CASE("BIS-COMP", claim),\n\tKG_CASE("BIS-X", no),\n')
     (tmp_path / "tests/library/test_it.py").write_text('@pytest.mark.case("S-02")\ndef test(): ...\n')
     return tmp_path
 
@@ -53,6 +54,7 @@ def test_tests_are_found_in_modules_programs_and_markers(project: Path) -> None:
         "D-01": ("kmod/kg_crash.c", "images/programs/kg_hvo.c"),
         "RACE-01": ("kmod/kg_race.c",),
         "HVO-01": ("images/programs/kg_hvo.c",),
+        "BIS-COMP": ("images/programs/kg_comp.c",),
         "S-01": ("tests/frozen_bit/test_static.py",),
     }
 
