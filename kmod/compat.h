@@ -15,7 +15,11 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/nodemask.h>
+#include <linux/page-isolation.h>
 #include <linux/page_ref.h>
+#include <linux/shrinker.h>
+#include <linux/slab.h>
+#include <linux/swap.h>
 #include <linux/xarray.h>
 #ifdef KG_HAVE_PAGE_FRAG_CACHE_H
 #include <linux/page_frag_cache.h>
@@ -93,10 +97,32 @@ static inline bool kg_has_frozen_alloc(void)
 #endif
 }
 
-/* Slab came to use that in the same release. */
+/* And by the memory policy of the task? Of the sixteen patches for 6.1 a later one than that. */
+static inline bool kg_has_frozen_policy(void)
+{
+#ifdef KG_HAVE_FROZEN_POLICY
+	return true;
+#else
+	return false;
+#endif
+}
+
+/* Slab came to use that in the same release; of those patches the last, an allocator each. */
 static inline bool kg_slab_is_frozen(void)
 {
-	return kg_has_frozen_alloc();
+#if defined(CONFIG_SLAB) ? defined(KG_HAVE_FROZEN_SLAB) : defined(KG_HAVE_FROZEN_SLUB)
+	return true;
+#else
+	return false;
+#endif
+}
+
+/* The function's name, before and since memory allocation profiling (6.10). */
+static inline void *kg_lookup_alloc(const char *name, const char *older_name)
+{
+	void *found = kg_lookup(name);
+
+	return found ? found : kg_lookup(older_name);
 }
 
 /* __alloc_frozen_pages_noprof() got allocation flags in 7.3; 0 is the default. */
@@ -117,6 +143,35 @@ static inline unsigned long kg_alloc_bulk(gfp_t gfp, int nr, struct page **pages
 	return alloc_pages_bulk_array(gfp, nr, pages);
 #else
 	return alloc_pages_bulk(gfp, nr, pages);
+#endif
+}
+
+/* The same from one node, whatever the policy. */
+static inline unsigned long kg_alloc_bulk_on(int nid, gfp_t gfp, int nr, struct page **pages)
+{
+#ifdef KG_HAVE_BULK_ARRAY
+	return alloc_pages_bulk_array_node(gfp, nid, nr, pages);
+#else
+	return alloc_pages_bulk_node(gfp, nid, nr, pages);
+#endif
+}
+
+/* Into a list; gone in 6.14. */
+static inline bool kg_has_bulk_list(void)
+{
+#ifdef KG_HAVE_BULK_LIST
+	return true;
+#else
+	return false;
+#endif
+}
+
+static inline unsigned long kg_alloc_bulk_list(gfp_t gfp, int nr, struct list_head *pages)
+{
+#ifdef KG_HAVE_BULK_LIST
+	return alloc_pages_bulk_list(gfp, nr, pages);
+#else
+	return 0;
 #endif
 }
 
@@ -212,6 +267,44 @@ static inline int kg_split(struct page *page)
 	return to_pages ? to_pages(page, NULL) : -EOPNOTSUPP;
 }
 
+/*
+ * Isolate pageblocks from the allocator as if they were to go offline, and undo that.
+ * Not exported. What it is for was a flag and a type of pageblock until it became one mode.
+ */
+static inline int kg_isolate(unsigned long pfn, unsigned long nr)
+{
+#ifdef KG_HAVE_ISOLATE_MODE
+	int (*isolate)(unsigned long start, unsigned long end, enum pb_isolate_mode mode);
+
+	isolate = kg_lookup("start_isolate_page_range");
+	return isolate ? isolate(pfn, pfn + nr, PB_ISOLATE_MODE_MEM_OFFLINE) : -EOPNOTSUPP;
+#else
+	int (*isolate)(unsigned long start, unsigned long end, int type, int flags, gfp_t gfp);
+
+	isolate = kg_lookup("start_isolate_page_range");
+	if (!isolate)
+		return -EOPNOTSUPP;
+	return isolate(pfn, pfn + nr, MIGRATE_UNMOVABLE, MEMORY_OFFLINE, GFP_KERNEL);
+#endif
+}
+
+static inline void kg_undo_isolate(unsigned long pfn, unsigned long nr)
+{
+#ifdef KG_HAVE_ISOLATE_MODE
+	void (*undo)(unsigned long start, unsigned long end);
+
+	undo = kg_lookup("undo_isolate_page_range");
+	if (undo)
+		undo(pfn, pfn + nr);
+#else
+	void (*undo)(unsigned long start, unsigned long end, int type);
+
+	undo = kg_lookup("undo_isolate_page_range");
+	if (undo)
+		undo(pfn, pfn + nr, MIGRATE_UNMOVABLE);
+#endif
+}
+
 /* Idle pages of persistent memory have had no reference since 6.15, and one before that. */
 static inline bool kg_idle_dax_is_frozen(void)
 {
@@ -253,6 +346,92 @@ static inline struct dev_pagemap *kg_get_dev_pagemap(unsigned long pfn)
 	return get_dev_pagemap(pfn);
 #else
 	return get_dev_pagemap(pfn, NULL);
+#endif
+}
+
+/* A slab object by an allocation that takes no lock; NULL where there is none (before 6.18). */
+static inline bool kg_has_kmalloc_nolock(void)
+{
+#ifdef KG_HAVE_NOLOCK_KMALLOC
+	return true;
+#else
+	return false;
+#endif
+}
+
+static inline void *kg_kmalloc_nolock(size_t size)
+{
+#ifdef KG_HAVE_NOLOCK_KMALLOC
+	return kmalloc_nolock(size, 0, NUMA_NO_NODE);
+#else
+	return NULL;
+#endif
+}
+
+static inline void kg_kfree_nolock(const void *object)
+{
+#ifdef KG_HAVE_NOLOCK_KMALLOC
+	kfree_nolock(object);
+#endif
+}
+
+/* Does get_page() refuse slabs, with a warning (since 6.14)? */
+static inline bool kg_get_page_refuses_slabs(void)
+{
+#ifdef KG_HAVE_GET_PAGE_REFUSES_SLABS
+	return true;
+#else
+	return false;
+#endif
+}
+
+/*
+ * Somebody who gives memory back when it is scarce, and is asked to give much at once
+ * (seeks 0). Allocated by the kernel since 6.7. NULL where it fails.
+ */
+typedef unsigned long (*kg_shrink_fn)(struct shrinker *shrinker, struct shrink_control *control);
+
+#ifdef KG_HAVE_SHRINKER_ALLOC
+static inline struct shrinker *kg_add_shrinker(kg_shrink_fn count, kg_shrink_fn scan)
+{
+	struct shrinker *shrinker = shrinker_alloc(0, "kg");
+
+	if (!shrinker)
+		return NULL;
+	shrinker->count_objects = count;
+	shrinker->scan_objects = scan;
+	shrinker->seeks = 0;
+	shrinker_register(shrinker);
+	return shrinker;
+}
+
+static inline void kg_remove_shrinker(struct shrinker *shrinker)
+{
+	shrinker_free(shrinker);
+}
+#else
+static inline struct shrinker *kg_add_shrinker(kg_shrink_fn count, kg_shrink_fn scan)
+{
+	static struct shrinker shrinker;
+
+	shrinker = (struct shrinker){ .count_objects = count, .scan_objects = scan };
+	return register_shrinker(&shrinker, "kg") ? NULL : &shrinker;
+}
+
+static inline void kg_remove_shrinker(struct shrinker *shrinker)
+{
+	unregister_shrinker(shrinker);
+}
+#endif
+
+/* In a shrinker: so many pages went back to the allocator. */
+static inline void kg_account_reclaimed(unsigned long pages)
+{
+#ifdef KG_HAVE_ACCOUNT_RECLAIMED
+	mm_account_reclaimed_pages(pages);
+#else
+	if (current->reclaim_state)
+		current->reclaim_state->reclaimed_slab += pages;
 #endif
 }
 

@@ -113,7 +113,7 @@ static void policy_allocation_of_every_order_is_frozen(struct kunit *test)
 	struct page *page;
 	unsigned int order;
 
-	kg_need_frozen_alloc(test);
+	kg_need_frozen_policy(test);
 	for (order = 0; order <= KG_MAX_ORDER; order++) {
 		page = kg_alloc_frozen(KG_GFP, order);
 		KUNIT_EXPECT_NOT_NULL_MSG(test, page, "order %u", order);
@@ -130,7 +130,7 @@ static void frozen_page_with_failed_gets_is_freed(struct kunit *test)
 	struct page *page;
 	int i, j;
 
-	kg_need_frozen_alloc(test);
+	kg_need_frozen_policy(test);
 	for (i = 0; i < 100; i++) {
 		page = kg_alloc_frozen(KG_GFP, 2);
 		KUNIT_ASSERT_NOT_NULL(test, page);
@@ -157,7 +157,7 @@ static void zeroed_compound_pages_are_frozen_and_zero(struct kunit *test)
 {
 	struct page *page;
 
-	kg_need_frozen_alloc(test);
+	kg_need_frozen_policy(test);
 	page = kg_alloc_frozen(KG_GFP | __GFP_COMP | __GFP_ZERO, 3);
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	kg_expect_frozen(test, page, 8);
@@ -277,7 +277,7 @@ static void frozen_page_becomes_refcounted_and_is_put(struct kunit *test)
 	struct page *page;
 	unsigned int order;
 
-	kg_need_frozen_alloc(test);
+	kg_need_frozen_policy(test);
 	for (order = 0; order <= 4; order++) {
 		page = kg_alloc_frozen(KG_GFP | __GFP_COMP, order);
 		KUNIT_ASSERT_NOT_NULL(test, page);

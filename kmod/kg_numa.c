@@ -134,7 +134,7 @@ static void bound_task_gets_frozen_pages_of_its_node(struct kunit *test)
 	int nid, i;
 
 	kg_need_two_nodes_with_memory(test);
-	kg_need_frozen_alloc(test);
+	kg_need_frozen_policy(test);
 	for_each_node_state(nid, N_MEMORY) {
 		for (i = 0; i < KG_PAGES; i++) {
 			kg_bind_to(&policy, nid);
@@ -240,7 +240,7 @@ static void task_on_memoryless_node_gets_frozen_pages(struct kunit *test)
 	struct page *page;
 	int i;
 
-	kg_need_frozen_alloc(test);
+	kg_need_frozen_policy(test);
 	kg_move_to_node(test, nid);
 	for (i = 0; i < KG_PAGES; i++) {
 		page = kg_alloc_frozen(KG_GFP, 0);
