@@ -15,8 +15,9 @@
  * D-* are the assertions of the frozen-bit series and those that were there
  * before it; G-* are calls that its rules forbid although version 4 catches none
  * of them. REF-12 only prints. FP-05 frees a frozen range wrongly, and rightly
- * on a page we own. GATE-* make the complaints that a judge of kernel logs has
- * to know; they too do nothing on a page we own.
+ * on a page we own. SLAB-04 takes a reference on memory that has none to give.
+ * GATE-* make the complaints that a judge of kernel logs has to know; they too do
+ * nothing on a page we own.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -452,6 +453,39 @@ static noinline void kg_trigger_free_contig_of_wrong_order(struct page *page)
 	kg_free_contig_frozen(range, kg_owned(page) ? KG_RANGE_PAGES : KG_RANGE_PAGES / 2);
 }
 
+#ifdef KG_HAVE_GET_PAGE_REFUSES_SLABS
+#define KG_NO_REFUSAL	NULL
+#else
+#define KG_NO_REFUSAL	"get_page() takes slabs for ordinary pages here: run with --base 7.2"
+#endif
+
+/* Legal on a page that somebody owns; of memory of @size the kernel says that nobody does. */
+static __always_inline void kg_get_memory(struct page *page, size_t size)
+{
+	void *memory;
+
+	if (kg_owned(page)) {
+		get_page(page);
+		put_page(page);
+		return;
+	}
+	memory = kmalloc(size, GFP_KERNEL);
+	if (!memory)
+		return;
+	get_page(virt_to_page(memory));
+	kfree(memory);
+}
+
+static noinline void kg_trigger_get_page_of_slab(struct page *page)
+{
+	kg_get_memory(page, 64);
+}
+
+static noinline void kg_trigger_get_page_of_large_kmalloc(struct page *page)
+{
+	kg_get_memory(page, 4 * KMALLOC_MAX_CACHE_SIZE);
+}
+
 static const struct kg_trigger kg_triggers[] = {
 	KG_TRIGGER("D-01", page_ref_add),
 	KG_TRIGGER("D-02", page_ref_sub),
@@ -500,6 +534,8 @@ static const struct kg_trigger kg_triggers[] = {
 	KG_TRIGGER("REF-12", dump_page),
 	KG_TRIGGER("FP-05", free_contig_of_a_tail),
 	KG_TRIGGER("FP-05", free_contig_of_wrong_order),
+	KG_TRIGGER("SLAB-04", get_page_of_slab, .skipped = KG_NO_REFUSAL),
+	KG_TRIGGER("SLAB-04", get_page_of_large_kmalloc, .skipped = KG_NO_REFUSAL),
 	KG_TRIGGER("GATE-01", panic),
 	KG_TRIGGER("GATE-02", warning),
 	KG_TRIGGER("GATE-03", vm_bug),

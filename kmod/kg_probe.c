@@ -19,6 +19,7 @@
  *		init	first and last pfn of the memory given back after boot
  *		base	what differs between kernels (compat.h), a line each: its name,
  *			and 1 where it is so
+ *		take, taken, hoard, give: see probe_take.h
  *
  * One program at a time: the pfn is one for all.
  */
@@ -34,6 +35,7 @@
 #include <linux/vmalloc.h>
 
 #include "frozen_scan.h"
+#include "probe_take.h"
 #include "symbols.h"
 
 /* NULL until somebody has said which. */
@@ -188,6 +190,8 @@ static int kg_base_show(struct seq_file *file, void *data)
 {
 	seq_printf(file, "idle_dax_is_frozen %d\n", kg_idle_dax_is_frozen());
 	seq_printf(file, "poisoner_is_told %d\n", kg_poisoner_is_told());
+	seq_printf(file, "frozen_policy %d\n", kg_has_frozen_policy());
+	seq_printf(file, "slab_is_frozen %d\n", kg_slab_is_frozen());
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(kg_base);
@@ -210,6 +214,7 @@ static int __init kg_probe_init(void)
 	debugfs_create_file("scan", 0400, kg_folder, NULL, &kg_scan_fops);
 	debugfs_create_file("init", 0400, kg_folder, NULL, &kg_init_fops);
 	debugfs_create_file("base", 0400, kg_folder, NULL, &kg_base_fops);
+	kg_probe_take_init(kg_folder);
 	pr_info("judged as %s\n", kg_expect.variant);
 	return 0;
 }
@@ -218,6 +223,7 @@ module_init(kg_probe_init);
 static void __exit kg_probe_exit(void)
 {
 	debugfs_remove(kg_folder);
+	kg_give_everything_back();
 }
 module_exit(kg_probe_exit);
 

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory that is in pieces is put together again: by request, and by whoever needs a large
+ * block. Compaction takes free pages off the lists itself, moves used ones there, and has
+ * to see to their counts.
+ */
+#include "kg_nodes.h"
+#include "kg_take.h"
+
+/* What a case leaves of the second node to all else, in kB. */
+#define KG_LEFT		(12L << 10)
+/* 16 MiB of blocks that are neither small nor as large as what moves at a time. */
+#define KG_ORDER	6
+#define KG_BLOCKS	64
+/* Every so many pages its count is looked at. */
+#define KG_STEP		16
+
+struct kg_pieces {
+	char *map;
+	unsigned long pages;
+};
+
+static unsigned long *kg_word_of(const struct kg_pieces *pieces, unsigned long page)
+{
+	return (unsigned long *)(pieces->map + page * KG_PAGE);
+}
+
+/* So many pages of ours, each with its number in it; of @nodes only, a bit each, if any. */
+static struct kg_pieces kg_fill(unsigned long pages, unsigned long nodes)
+{
+	struct kg_pieces pieces = { .pages = pages };
+	unsigned long i;
+
+	pieces.map = mmap(NULL, pages * KG_PAGE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	kg_require(pieces.map != MAP_FAILED, "mmap: %s", strerror(errno));
+	madvise(pieces.map, pages * KG_PAGE, MADV_NOHUGEPAGE);
+	if (nodes)
+		kg_require(!syscall(SYS_mbind, pieces.map, pages * KG_PAGE, MPOL_BIND, &nodes,
+				    8 * sizeof(nodes), 0), "mbind: %s", strerror(errno));
+	for (i = 0; i < pages; i++)
+		*kg_word_of(&pieces, i) = i;
+	return pieces;
+}
+
+/* Give back every other page, so that what is free is in single pages. */
+static void kg_break_up(const struct kg_pieces *pieces)
+{
+	unsigned long i;
+
+	for (i = 1; i < pieces->pages; i += 2)
+		kg_require(!madvise(pieces->map + i * KG_PAGE, KG_PAGE, MADV_DONTNEED),
+			   "madvise: %s", strerror(errno));
+}
+
+/* What is left holds what was written, and its pages have one reference each. */
+static void kg_check_pieces(const struct kg_pieces *pieces)
+{
+	unsigned long i, wrong = 0, pfn;
+
+	for (i = 0; i < pieces->pages; i += 2)
+		wrong += *kg_word_of(pieces, i) != i;
+	kg_expect(!wrong, "%lu pages hold something else than before", wrong);
+	kg_write("/proc/sys/vm/drop_caches", 1); /* the lists of single CPUs have references */
+	for (i = 0; i < pieces->pages; i += 2 * KG_STEP) {
+		pfn = kg_pfn_of(kg_word_of(pieces, i));
+		kg_expect(kg_raw(pfn) == 1, "pfn %lx is ours with raw %08x", pfn, kg_raw(pfn));
+	}
+}
+
+static void kg_unmap(const struct kg_pieces *pieces)
+{
+	kg_require(!munmap(pieces->map, pieces->pages * KG_PAGE), "munmap: %s", strerror(errno));
+	kg_drain();
+}
+
+static long kg_event(const char *name)
+{
+	return kg_field("/proc/vmstat", name);
+}
+
+/* A third of all memory is in pieces, whose other half is to be moved together. */
+static void pages_moved_by_compaction_are_counted(void)
+{
+	unsigned long pages = kg_field("/proc/meminfo", "MemFree") / 3 * 1024 / KG_PAGE;
+	struct kg_pieces pieces = kg_fill(pages, 0);
+	long moved = kg_event("pgmigrate_success");
+
+	kg_break_up(&pieces);
+	kg_write("/proc/sys/vm/compact_memory", 1);
+	moved = kg_event("pgmigrate_success") - moved;
+	kg_note("%ld of %lu pages were moved", moved, pages / 2);
+	kg_expect(moved > (long)pages / 16, "only %ld of %lu pages were moved", moved, pages / 2);
+	kg_check_pieces(&pieces);
+	kg_unmap(&pieces);
+}
+
+static long kg_free_on_second_node(void)
+{
+	static char text[4096];
+	char *at;
+
+	kg_require(kg_try_read("/sys/devices/system/node/node1/meminfo", text, sizeof(text)),
+		   "meminfo of node 1: %s", strerror(errno));
+	at = strstr(text, "MemFree:");
+	kg_require(at, "meminfo of node 1: %s", text);
+	return strtol(at + strlen("MemFree:"), NULL, 10);
+}
+
+/* Large blocks of a node that has none, and enough free pages. */
+static void kg_check_direct_compaction(enum kg_how how)
+{
+	static struct kg_taken taken[KG_MOST_TAKEN];
+	unsigned long second = 2, none = 0;
+	struct kg_pieces pieces;
+	long compacted;
+
+	kg_need_two_nodes();
+	kg_need_frozen_policy(how);
+	pieces = kg_fill((kg_free_on_second_node() - KG_LEFT) * 1024 / KG_PAGE, second);
+	kg_break_up(&pieces);
+	kg_drain();
+	compacted = kg_event("compact_success");
+	syscall(SYS_set_mempolicy, MPOL_BIND, &second, 8 * sizeof(second));
+	kg_take(taken, how, "costly", KG_ORDER, KG_BLOCKS);
+	syscall(SYS_set_mempolicy, MPOL_DEFAULT, &none, 8 * sizeof(none));
+	compacted = kg_event("compact_success") - compacted;
+	kg_note("%ld of %d blocks by compaction", compacted, KG_BLOCKS);
+	kg_expect(compacted > 0, "no block was got by compaction");
+	kg_give();
+	kg_check_pieces(&pieces);
+	kg_unmap(&pieces);
+}
+
+static void block_of_direct_compaction_has_one_reference(void)
+{
+	kg_check_direct_compaction(KG_COUNTED);
+}
+
+static void block_of_direct_compaction_is_frozen(void)
+{
+	kg_check_direct_compaction(KG_FROZEN_PAGES);
+}
+
+const struct kg_case kg_cases[] = {
+	KG_CASE("BIS-COMP", pages_moved_by_compaction_are_counted),
+	KG_CASE("FP-07", block_of_direct_compaction_has_one_reference),
+	KG_CASE("FP-07", block_of_direct_compaction_is_frozen),
+	{}
+};
