@@ -141,8 +141,10 @@ def splats(log: str | Sequence[Record]) -> tuple[Splat, ...]:
         if record.facility == 0:
             collector.take(record)
     found: list[Splat] = []
+    died = False
     for splat in map(_finish, collector.drafts):
-        found.append(replace(splat, aftermath=_is_aftermath(splat, found)))
+        found.append(replace(splat, aftermath=died and _follows_a_death(splat)))
+        died = died or any(_DIED.search(line) for line in splat.lines)
     return tuple(found)
 
 
@@ -345,13 +347,13 @@ def _finish(draft: _Draft) -> Splat:
     )
 
 
-def _is_aftermath(splat: Splat, earlier: Sequence[Splat]) -> bool:
-    """Whether SPLAT is a warning that follows from the death of a task in an exception.
+def _follows_a_death(splat: Splat) -> bool:
+    """Whether SPLAT is a warning that the death of a task in an exception brings about.
 
     arm64 7.2: the task exits with its interrupts masked, of which __switch_to() warns once (debug_switch_state()),
     and the CPU never leaves the exception, of which ct_kernel_exit() or ct_kernel_enter() warns once when idle.
     """
-    if splat.kind is not Kind.WARNING or not any(_DIED.search(line) for other in earlier for line in other.lines):
+    if splat.kind is not Kind.WARNING:
         return False
     return "make_task_dead" in splat.call_trace or (splat.function or "").startswith("ct_kernel_e")
 

@@ -7,6 +7,7 @@ work is not proven good; only an empty list passes.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -63,7 +64,7 @@ class Evidence:
     taint_after: int | None = None
     death: str = ""
 
-    @property
+    @functools.cached_property
     def splats(self) -> tuple[Splat, ...]:
         """What the kernel complained of during the work; from the console where the log was lost with the guest."""
         return dmesg.splats(self.console if self.death else self.records)
