@@ -69,3 +69,9 @@ def test_names_of_the_gate_select_nothing_of_the_library() -> None:
         check=False,
     )
     assert [line for line in listed.stdout.splitlines() if "::" in line] == []
+
+
+def test_no_two_files_of_tests_have_the_same_name() -> None:
+    """pytest imports them by their names alone, since tests/library has modules of its own to import."""
+    names = [path.name for path in (ROOT / "tests").glob("*/test_*.py")]
+    assert sorted(names) == sorted(set(names))
