@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import groupby
 
 from kernelgate import dmesg, ktap
 from kernelgate.dmesg import Record, Splat
@@ -360,7 +361,10 @@ def _verdict(reasons: list[str], evidence: Evidence) -> Verdict:
 
 
 def _titles(splats: Sequence[Splat]) -> list[str]:
-    return [f"{splat.title}{' (follows from the death before it)' * splat.aftermath}" for splat in splats]
+    """One line a splat, or for several of the same title in a row, which may be thousands."""
+    titles = [f"{splat.title}{' (follows from the death before it)' * splat.aftermath}" for splat in splats]
+    counted = [(title, len(list(same))) for title, same in groupby(titles)]
+    return [title if count == 1 else f"{title} ({count} times)" for title, count in counted]
 
 
 def _diagnostics(result: ktap.Result) -> list[str]:

@@ -134,6 +134,12 @@ def test_what_follows_from_a_death_is_told_apart_from_it() -> None:
     assert reasons[0].startswith("kernel BUG")
 
 
+def test_the_same_complaint_again_and_again_is_one_line() -> None:
+    found = evidence(WARNED * 3 + WARNED.replace("free_contig", "alloc_contig") + WARNED)
+    title, other = "WARNING in free_contig_frozen_range", "WARNING in alloc_contig_frozen_range"
+    assert verdict.health(found, verdict.KUNIT_TAINT)[:3] == [f"{title} (3 times)", other, title]
+
+
 def test_nothing_heard_is_crashed() -> None:
     assert verdict.Verdict().outcome is Outcome.CRASHED
 
