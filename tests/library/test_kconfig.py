@@ -222,7 +222,9 @@ def test_every_configuration_of_the_project_composes(name: str, arch: str) -> No
     assert chosen["SMP"] == ("n" if name == "up" else "y")
     assert chosen["KUNIT"] == chosen["BUG"] == "y"
     told = {"kasan": "KASAN", "kcsan": "KCSAN", "lockdep": "PROVE_LOCKING", "up": "TINY_RCU", "slab": "SLAB"}
-    assert [config for config, option in told.items() if chosen.get(option) == "y"] == [name] * (name in told)
+    told |= {"prove_refs": "PROVE_PAGE_REF", "devices": "TEST_HMM"}
+    own = ["lockdep", "prove_refs"] if name == "prove_refs" else [name] * (name in told)
+    assert [config for config, option in told.items() if chosen.get(option) == "y"] == own
 
 
 @pytest.mark.parametrize("config", configurations(KCONFIGS).values(), ids=lambda config: config.name)
