@@ -12,6 +12,7 @@
 #include <kunit/test.h>
 #include <linux/gfp.h>
 #include <linux/limits.h>
+#include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/nodemask.h>
@@ -432,6 +433,44 @@ static inline void kg_account_reclaimed(unsigned long pages)
 #else
 	if (current->reclaim_state)
 		current->reclaim_state->reclaimed_slab += pages;
+/* Who has pages of a device is told of a folio that is free; in 6.12, of a page. */
+#ifdef KG_HAVE_FOLIO_FREE
+#define KG_FREED	folio_free
+#define KG_FREED_STRUCT	struct folio
+
+static inline struct page *kg_freed_page(KG_FREED_STRUCT *freed)
+{
+	return &freed->page;
+}
+#else
+#define KG_FREED	page_free
+#define KG_FREED_STRUCT	struct page
+
+static inline struct page *kg_freed_page(KG_FREED_STRUCT *freed)
+{
+	return freed;
+}
+#endif
+
+#ifdef CONFIG_ZONE_DEVICE
+/* Hand out a page of a device, with one reference and locked. */
+static inline void kg_device_page_init(struct page *page, struct dev_pagemap *pgmap)
+{
+#ifdef KG_HAVE_INIT_OF_PGMAP
+	zone_device_page_init(page, pgmap, 0);
+#else
+	zone_device_page_init(page);
+#endif
+}
+#endif
+
+/* What is woken up when a page of persistent memory comes to be idle. */
+static inline void *kg_dax_waits_on(struct page *page)
+{
+#ifdef KG_HAVE_DAX_IDLE
+	return page;
+#else
+	return &page->_refcount;
 #endif
 }
 

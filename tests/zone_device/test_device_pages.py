@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""ZD-*: pages of devices, which are free at a count of zero where those of their kind came to be; per base.
+
+What is expected of which base stands in kg_device_pages.c and kg_pmem.h. DAX-* and INV-01 of frozen_bit/ are about
+the same pages: which of the claims those have is in the catalogue.
+"""
+
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.configurations("debug_vm", "devices")
+
+
+@pytest.mark.suite("kg_device_pages")
+@pytest.mark.machines(x86_64=["smp2"], arm64=["lse"])
+def test_kinds_of_devices(kunit_verdict: Any, judged: Any) -> None:
+    judged(kunit_verdict)
+
+
+@pytest.mark.program("kg_fsdax")
+@pytest.mark.machines(x86_64=["nvdimm"], arm64=["nvdimm"])
+def test_file_systems(program_verdict: Any, judged: Any) -> None:
+    judged(program_verdict)
+
+
+@pytest.mark.program("kg_devdax")
+@pytest.mark.machines(x86_64=["nvdimm"], arm64=["nvdimm"])
+def test_device_dax(program_verdict: Any, judged: Any) -> None:
+    judged(program_verdict)
+
+
+@pytest.mark.program("kg_hmm")
+@pytest.mark.machines(x86_64=["smp2"], arm64=["lse"])
+def test_memory_of_a_device(program_verdict: Any, judged: Any) -> None:
+    """Without TEST_HMM (configuration `devices`) there is nothing to ask, and each case says so."""
+    judged(program_verdict)
