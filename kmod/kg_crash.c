@@ -14,10 +14,10 @@
  *
  * D-* are the assertions of the frozen-bit series and those that were there
  * before it; G-* are calls that its rules forbid although version 4 catches none
- * of them. REF-12 only prints. FP-05 frees a frozen range wrongly, and rightly
- * on a page we own. SLAB-04 takes a reference on memory that has none to give.
- * GATE-* make the complaints that a judge of kernel logs has to know; they too do
- * nothing on a page we own.
+ * of them. RCU-01 is a reference taken outside RCU. REF-12 only prints. FP-05
+ * frees a frozen range wrongly, and rightly on a page we own. SLAB-04 takes a
+ * reference on memory that has none to give. GATE-* make the complaints that a
+ * judge of kernel logs has to know; they too do nothing on a page we own.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -206,6 +206,37 @@ static noinline void kg_trigger_try_get_page(struct page *page)
 	WARN(try_get_page(page) != owned, "kg_crash: try_get_page() %s\n",
 	     owned ? "refused an owned page" : "gave a frozen page");
 }
+
+/* Somebody who has only found the page has to be a reader of RCU. */
+static bool kg_got;
+
+static noinline void kg_trigger_get_outside_rcu(struct page *page)
+{
+	kg_got = get_page_unless_zero(page);
+}
+
+static noinline void kg_trigger_get_inside_rcu(struct page *page)
+{
+	rcu_read_lock();
+	kg_got = get_page_unless_zero(page);
+	rcu_read_unlock();
+}
+
+static noinline void kg_trigger_folio_try_get_outside_rcu(struct page *page)
+{
+	kg_got = folio_try_get(page_folio(page));
+}
+
+/* Nobody can take the CPU away from it: as good as a section of its own. */
+static noinline void kg_trigger_folio_try_get_with_interrupts_off(struct page *page)
+{
+	local_irq_disable();
+	kg_got = folio_try_get(page_folio(page));
+	local_irq_enable();
+}
+
+#define KG_NOBODY_PROVES	(IS_ENABLED(CONFIG_PROVE_PAGE_REF) ? NULL : \
+	"nobody looks whether RCU is there: run with --series rcu-protocol --config prove_refs")
 
 /*
  * Gap cases: the count of a page drops to 0 only inside dec_and_test, which then
@@ -531,6 +562,12 @@ static const struct kg_trigger kg_triggers[] = {
 		   .on = { KG_RAW, 0 }, .legal_on = { KG_FROZEN }),
 	KG_TRIGGER("G-08", page_ref_inc_at_int_max,
 		   .on = { KG_RAW, INT_MAX }, .legal_on = { KG_RAW, INT_MAX - 1 }),
+	KG_TRIGGER("RCU-01", get_outside_rcu,
+		   .on = { KG_RAW, 3 }, .legal_call = kg_trigger_get_inside_rcu,
+		   .skipped = KG_NOBODY_PROVES),
+	KG_TRIGGER("RCU-01", folio_try_get_outside_rcu,
+		   .on = { KG_RAW, 3 }, .legal_call = kg_trigger_folio_try_get_with_interrupts_off,
+		   .skipped = KG_NOBODY_PROVES),
 	KG_TRIGGER("REF-12", dump_page),
 	KG_TRIGGER("FP-05", free_contig_of_a_tail),
 	KG_TRIGGER("FP-05", free_contig_of_wrong_order),

@@ -102,7 +102,10 @@ static noinline int kg_probe_try_get(void *data, u64 value)
 {
 	if (!kg_page || value != 1)
 		return -EINVAL;
+	/* As everybody has to who has only found the page. */
+	rcu_read_lock();
 	kg_result = get_page_unless_zero(kg_page);
+	rcu_read_unlock();
 	return 0;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(kg_try_get_fops, NULL, kg_probe_try_get, "%llu\n");

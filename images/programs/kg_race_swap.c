@@ -5,37 +5,12 @@
  * One side swaps pages out, to a disk in memory; others use them, so that two may
  * look for the same one in the swap cache, while a write deletes it from there.
  */
-#include <linux/fs.h>
-#include <sys/ioctl.h>
-#include <sys/swap.h>
-
 #include "kg_sides.h"
+#include "kg_swap.h"
 
-#define KG_DISK		"/dev/ram0"
 #define KG_PAGES	64
-#define KG_MAGIC	"SWAPSPACE2"
 
 static struct kg_region kg_region;
-
-/* As mkswap does it: linux/swap.h, union swap_header. */
-static void kg_make_swap(void)
-{
-	char *header = calloc(1, KG_PAGE);
-	unsigned int *info = (void *)(header + 1024);
-	int disk = open(KG_DISK, O_RDWR | O_CLOEXEC);
-	unsigned long long size;
-
-	if (disk < 0)
-		kg_skip("no disk in memory: a kernel with CONFIG_BLK_DEV_RAM");
-	kg_require(!ioctl(disk, BLKGETSIZE64, &size), "%s: %s", KG_DISK, strerror(errno));
-	info[0] = 1;
-	info[1] = size / KG_PAGE - 1;
-	memcpy(header + KG_PAGE - strlen(KG_MAGIC), KG_MAGIC, strlen(KG_MAGIC));
-	kg_require(pwrite(disk, header, KG_PAGE, 0) == (ssize_t)KG_PAGE,
-		   "%s: %s", KG_DISK, strerror(errno));
-	close(disk);
-	kg_require(!swapon(KG_DISK, 0), "swapon: %s", strerror(errno));
-}
 
 /* Wins if the page is out, and nobody has it back yet. */
 static void kg_turn_out(struct kg_side *side)

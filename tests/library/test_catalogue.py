@@ -15,7 +15,7 @@ TESTED = implemented(ROOT)
 NOTES = {
     "INV": 2, "REF": 15, "D": 21, "G": 8, "S": 10, "HVO": 5, "MF": 6, "VM": 1, "PIN": 2, "KHO": 1, "CMA": 1, "HP": 1,
     "FRS": 1, "GVE": 1, "RACE": 14, "LKMM": 1, "FP": 8, "NUMA": 8, "SLAB": 7, "HTLB": 5, "OFFL": 1,
-    "ZD": 12,
+    "RCU": 6, "ZD": 12,
 }  # fmt: skip
 """How many cases of each kind the plan has (issues 3 to 5). BIS-COMP has no number."""
 
