@@ -433,6 +433,9 @@ static inline void kg_account_reclaimed(unsigned long pages)
 #else
 	if (current->reclaim_state)
 		current->reclaim_state->reclaimed_slab += pages;
+#endif
+}
+
 /* Who has pages of a device is told of a folio that is free; in 6.12, of a page. */
 #ifdef KG_HAVE_FOLIO_FREE
 #define KG_FREED	folio_free
