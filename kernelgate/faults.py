@@ -22,6 +22,7 @@ from kernelgate.c_source import functions
 from kernelgate.errors import UserError, unknown
 
 FILE = Path("tests/detection/faults.toml")
+"""The ones of the default series; beside it there are files for others."""
 
 PARAMETER = "kg_fault"
 """The boot parameter, and the variable in the kernel."""
@@ -63,12 +64,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Faults:
-    """The faults by number from 1 on, the places they are in, and the series and base that they are for."""
+    """The faults by number from 1 on, the places they are in, the series and base that they are for, and the tests."""
 
     series: str
     base: str
     faults: tuple[Fault, ...]
     places: tuple[Place, ...]
+    tests: str = "tests/frozen_bit"
 
 
 def read(path: Path) -> Faults:
@@ -77,7 +79,9 @@ def read(path: Path) -> Faults:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         faults = tuple(_fault(number, entry) for number, entry in enumerate(table["fault"], 1))
         places = tuple(_place(entry) for entry in table["site"])
-        read = Faults(table["series"], table["base"], faults, places)
+        read = Faults(table["series"], table["base"], faults, places, table.get("tests", Faults.tests))
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file: see those of {FILE.parent}") from None
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise UserError(f"{path}: {type(error).__name__}: {error}") from None
     if wrong := _wrong(read):

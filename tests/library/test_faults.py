@@ -158,9 +158,22 @@ def test_there_are_enough_faults_of_every_kind() -> None:
     assert wanted <= set(kinds)
 
 
-def test_every_fault_is_made_to_be_noticed_by_cases_that_there_are() -> None:
-    entries = catalogue.read(ROOT / catalogue.FILE)
-    assert [fault.name for fault in PLANTED.faults if not fault.cases or not set(fault.cases) <= set(entries)] == []
+@pytest.mark.parametrize("path", sorted((ROOT / faults.FILE).parent.glob("*.toml")), ids=lambda path: path.name)
+def test_every_fault_is_made_to_be_noticed_by_cases_that_there_are(path: Path) -> None:
+    """And that its file's folder of tests has."""
+    entries, planted = catalogue.read(ROOT / catalogue.FILE), read(path)
+    assert [fault.name for fault in planted.faults if not fault.cases or not set(fault.cases) <= set(entries)] == []
+    assert (ROOT / planted.tests).is_dir()
+
+
+def test_faults_of_a_file_that_is_not_there_are_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no\.toml: there is no such file: see .*tests/detection"):
+        read(tmp_path / "no.toml")
+
+
+def test_faults_name_the_tests_that_are_to_notice_them(tmp_path: Path) -> None:
+    assert small(tmp_path).tests == "tests/frozen_bit"
+    assert small(tmp_path, SMALL.replace('base = "7.2"', 'base = "7.2"\ntests = "tests/other"')).tests == "tests/other"
 
 
 def item(name: str, case: str | None, outcome: str = "") -> str:
