@@ -436,6 +436,13 @@ static inline void kg_account_reclaimed(unsigned long pages)
 #endif
 }
 
+/* RCU's full note of a moment; it got another name in 7.3. */
+#ifdef KG_HAVE_RCU_GP_SEQ
+#define KG_RCU_STATE	struct rcu_gp_seq
+#else
+#define KG_RCU_STATE	struct rcu_gp_oldstate
+#endif
+
 /* Who has pages of a device is told of a folio that is free; in 6.12, of a page. */
 #ifdef KG_HAVE_FOLIO_FREE
 #define KG_FREED	folio_free

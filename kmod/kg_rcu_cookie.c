@@ -16,6 +16,7 @@
 #include <linux/rcupdate_wait.h>
 #include <linux/workqueue.h>
 
+#include "compat.h"
 #include "kg.h"
 
 /* How long a reader stays, in milliseconds: many grace periods could end meanwhile. */
@@ -26,7 +27,7 @@
 /* Both kinds of note of the same moment: one knows of expedited periods only in part. */
 struct kg_cookie {
 	unsigned long plain;
-	struct rcu_gp_oldstate full;
+	KG_RCU_STATE full;
 };
 
 static struct kg_cookie kg_now(void)
