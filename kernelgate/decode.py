@@ -31,32 +31,62 @@ _FRAME = re.compile(
 _ADDRESS = re.compile(r"\bffff[0-9a-f]{12}\b")
 
 
-def decode(
-    lines: Sequence[str],
-    vmlinux: Path,
-    source_dir: Path,
-    arch: str = "x86_64",
-    modules: Path | None = None,
-    timeout: float = TIMEOUT_SECONDS,
-) -> tuple[str, ...]:
-    """LINES with file:line (relative to SOURCE_DIR) in the place of the offset of each frame.
+class Decoder:
+    """Decodes the splats of one kernel, and each frame of them only once: a start of the script takes a second or two.
 
-    VMLINUX holds the debug information of the running kernel; MODULES is the folder with its modules.
-    On any trouble the lines come back as they were, with one more that says why. TIMEOUT is in seconds.
+    VMLINUX holds the debug information of the kernel; MODULES is the folder with its modules. TIMEOUT is in seconds.
     """
-    frames = [n for n, line in enumerate(lines) if _FRAME.match(line)]
-    if not frames:
-        return tuple(lines)
-    try:
-        decoded = _run([lines[n] for n in frames], vmlinux, source_dir, arch, modules, timeout)
-    except InfrastructureError as error:
-        return (*lines, f"(not decoded: {str(error).splitlines()[0]})")
-    result = list(lines)
-    for n, text in zip(frames, decoded, strict=True):
-        if "??:" not in text:
-            indent = lines[n][: len(lines[n]) - len(lines[n].lstrip())]
-            result[n] = indent + re.sub(r"(?<=[ (])\./", "", text.lstrip())
-    return tuple(result)
+
+    def __init__(
+        self,
+        vmlinux: Path,
+        source_dir: Path,
+        arch: str = "x86_64",
+        modules: Path | None = None,
+        timeout: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self._vmlinux, self._source_dir, self._arch, self._modules = vmlinux, source_dir, arch, modules
+        self._timeout = timeout
+        self._known: dict[str, str] = {}
+
+    def decode(self, *splats: Sequence[str]) -> list[tuple[str, ...]]:
+        """The lines of each of SPLATS, with file:line (relative to the source) in the place of each frame's offset.
+
+        On any trouble the lines come back as they were, with one more that says why.
+        """
+        frames = dict.fromkeys(line for lines in splats for line in lines if _FRAME.match(line))
+        new = [frame for frame in frames if frame not in self._known]
+        try:
+            self._known |= dict(zip(new, self._run(new), strict=True)) if new else {}
+        except InfrastructureError as error:
+            return [(*lines, f"(not decoded: {str(error).splitlines()[0]})") for lines in splats]
+        return [tuple(self._known.get(line, line) for line in lines) for lines in splats]
+
+    def _run(self, frames: Sequence[str]) -> list[str]:
+        """What the script makes of FRAMES, line by line; what it does not know stays as it is."""
+        script = self._source_dir / "scripts" / "decode_stacktrace.sh"
+        missing = next((path for path in (script, self._vmlinux) if not path.is_file()), None)
+        if missing:
+            raise InfrastructureError(f"{missing}: no such file")
+        result = command.run(
+            ["bash", script, self._vmlinux, self._source_dir, *([self._modules] if self._modules else [])],
+            # an empty list of servers: debug information is never fetched from the network
+            env={"CROSS_COMPILE": CROSS_COMPILE.get(self._arch, ""), "DEBUGINFOD_URLS": "", "LLVM": ""},
+            stdin="\n".join(frames) + "\n",
+            timeout=self._timeout,
+        )
+        decoded = result.stdout.splitlines()
+        if len(decoded) != len(frames):
+            raise InfrastructureError(f"{script.name}: {len(decoded)} lines for {len(frames)} frames")
+        return [_indented(frame, text) for frame, text in zip(frames, decoded, strict=True)]
+
+
+def _indented(frame: str, text: str) -> str:
+    """TEXT, which is what the script made of FRAME, with what it did to spaces and paths undone."""
+    if "??:" in text:
+        return frame
+    indent = frame[: len(frame) - len(frame.lstrip())]
+    return indent + re.sub(r"(?<=[ (])\./", "", text.lstrip())
 
 
 def source_line(source_dir: Path, file: str, number: int) -> str:
@@ -92,24 +122,3 @@ def _outermost(chain: str) -> str:
 
 def _with_function(address: str, function: str) -> str:
     return address if function == "??" else f"{address} {function}()"
-
-
-def _run(
-    frames: Sequence[str], vmlinux: Path, source_dir: Path, arch: str, modules: Path | None, timeout: float
-) -> list[str]:
-    """What the script makes of FRAMES, line by line."""
-    script = source_dir / "scripts" / "decode_stacktrace.sh"
-    missing = next((path for path in (script, vmlinux) if not path.is_file()), None)
-    if missing:
-        raise InfrastructureError(f"{missing}: no such file")
-    result = command.run(
-        ["bash", script, vmlinux, source_dir, *([modules] if modules else [])],
-        # an empty list of servers: debug information is never fetched from the network
-        env={"CROSS_COMPILE": CROSS_COMPILE.get(arch, ""), "DEBUGINFOD_URLS": "", "LLVM": ""},
-        stdin="\n".join(frames) + "\n",
-        timeout=timeout,
-    )
-    decoded = result.stdout.splitlines()
-    if len(decoded) != len(frames):
-        raise InfrastructureError(f"{script.name}: {len(decoded)} lines for {len(frames)} frames")
-    return decoded

@@ -43,6 +43,8 @@ from kernelgate import (
 from kernelgate.build import Kernel, KernelModule, Order
 from kernelgate.cache import Cache
 from kernelgate.command import Result
+from kernelgate.decode import Decoder
+from kernelgate.dmesg import Splat
 from kernelgate.errors import BuildError, GuestDied, InfrastructureError, KernelgateError, PassingTrouble
 from kernelgate.guest import Guest, Key, connect, make_key
 from kernelgate.machine import Machine, Snapshot
@@ -207,6 +209,7 @@ class Gate:
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="boot")
         self._guests = Reserve(self._restored)
         self._suites: dict[tuple[Target, str], dict[str, Verdict]] = {}
+        self._decoders: dict[Flavour, Decoder] = {}
         self._patched: series.PatchedTree | None = None
         self._stack = ExitStack()
         self._scratch = Path()
@@ -744,19 +747,19 @@ class Gate:
         (folder / "verdict.txt").write_text(f"{self.headline()}\n{item}\n{reasons}\n")
         (folder / "console.log").write_text(evidence.console)
         (folder / "dmesg.log").write_text("".join(f"[{r.seconds:12.6f}] {r.text}\n" for r in evidence.records))
-        for number, splat in enumerate(judged.splats if self.options.decode else ()):
-            lines = splat.lines
-            if number < DECODED_SPLATS:
-                lines = decode.decode(
-                    lines, kernel.vmlinux, kernel.source_dir, kernel.arch, self._module_folder(target.flavour)
-                )
+        for number, lines in enumerate(self._decoded(judged.splats, target) if self.options.decode else ()):
             (folder / f"splat-{number}.txt").write_text("\n".join(lines) + "\n")
         shutil.copyfile(kernel.config_file, folder / "config")
         _write_script(folder / "qemu.sh", self._by_hand(target))
         return folder
 
-    def _module_folder(self, flavour: Flavour) -> Path:
-        return self._modules[flavour][CRASH_MODULE].path.parent
+    def _decoded(self, splats: Sequence[Splat], target: Target) -> list[tuple[str, ...]]:
+        """The lines of SPLATS, of the first ones with file and line."""
+        if target.flavour not in self._decoders:
+            kernel, modules = self.kernel(target.flavour), self._modules[target.flavour][CRASH_MODULE].path.parent
+            self._decoders[target.flavour] = Decoder(kernel.vmlinux, kernel.source_dir, kernel.arch, modules)
+        lines = [splat.lines for splat in splats]
+        return self._decoders[target.flavour].decode(*lines[:DECODED_SPLATS]) + lines[DECODED_SPLATS:]
 
     def _by_hand(self, target: Target) -> str:
         """The guest without the gate: its console on the terminal, its memory in files of the folder."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from kernelgate import command
-from kernelgate.decode import addresses, decode, source_line
+from kernelgate.decode import Decoder, addresses, source_line
 
 SCRIPT = r"""
 vmlinux=$1 base=$2
@@ -50,6 +51,14 @@ TRACE = [
 ]
 
 
+def decode(
+    lines: Sequence[str], vmlinux: Path, source: Path, arch: str = "x86_64", timeout: float = 60
+) -> tuple[str, ...]:
+    """What becomes of one splat."""
+    (decoded,) = Decoder(vmlinux, source, arch, timeout=timeout).decode(lines)
+    return decoded
+
+
 def test_frames_get_file_and_line_and_other_lines_stay(tree: Path) -> None:
     decoded = decode(TRACE, tree / "vmlinux", tree)
     assert decoded[4] == " ? victim (mm.c:2)"
@@ -64,6 +73,36 @@ def test_what_the_script_does_to_spaces_and_paths_is_undone(tree: Path) -> None:
 
 def test_lines_without_frames_start_no_process(tmp_path: Path) -> None:
     assert decode(["nothing to decode"], tmp_path / "none", tmp_path) == ("nothing to decode",)
+
+
+COUNTED = """echo start >> "$2/starts"; while read -r line; do echo "$line of the script"; done\n"""
+
+
+def test_frames_of_several_splats_start_the_script_once(tree: Path) -> None:
+    (tree / "scripts" / "decode_stacktrace.sh").write_text(COUNTED)
+    decoder = Decoder(tree / "vmlinux", tree)
+    one, two = decoder.decode([" a+0x1/0x2", "words"], [" b+0x1/0x2", " a+0x1/0x2"])
+    assert one == (" a+0x1/0x2 of the script", "words")
+    assert two == (" b+0x1/0x2 of the script", " a+0x1/0x2 of the script")
+    assert (tree / "starts").read_text() == "start\n"
+
+
+def test_frame_that_was_decoded_once_is_known(tree: Path) -> None:
+    (tree / "scripts" / "decode_stacktrace.sh").write_text(COUNTED)
+    decoder = Decoder(tree / "vmlinux", tree)
+    first, again = decoder.decode([" a+0x1/0x2"]), decoder.decode([" a+0x1/0x2"])
+    assert first == again == [(" a+0x1/0x2 of the script",)]
+    assert (tree / "starts").read_text() == "start\n"
+    assert decoder.decode([" a+0x1/0x3"]) == [(" a+0x1/0x3 of the script",)]
+
+
+def test_trouble_is_not_remembered(tree: Path) -> None:
+    script = tree / "scripts" / "decode_stacktrace.sh"
+    script.write_text("exit 3\n")
+    decoder = Decoder(tree / "vmlinux", tree)
+    assert "status 3" in decoder.decode([" a+0x1/0x2"])[0][-1]
+    script.write_text(COUNTED)
+    assert decoder.decode([" a+0x1/0x2"]) == [(" a+0x1/0x2 of the script",)]
 
 
 @pytest.mark.parametrize("missing", ["vmlinux", "scripts/decode_stacktrace.sh"])
