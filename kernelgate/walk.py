@@ -8,6 +8,7 @@ red patch and the exit status. Who builds and runs is scripts/walk.
 from __future__ import annotations
 
 import io
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,9 @@ UNBOOTED = " does not boot: "
 
 WIDTH = 150
 """Of the table, in characters."""
+
+COLD_BUILDS = 2.5
+"""So many cold builds of one kernel are the most that the builds of a walk may cost."""
 
 YES, NO, SAME, UNKNOWN = "yes", "NO", "same", "-"
 
@@ -211,6 +215,30 @@ def conclusion(rows: Sequence[Row]) -> str:
     if unjudged or not rows:
         return f"not judged: {', '.join(unjudged) or 'anything'}"
     return f"all {len({row.level for row in rows if row.level})} patches are green"
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long a walk took on one architecture, in seconds, and what it was to take at most."""
+
+    patches: int
+    took: float
+    most: float
+
+
+def pace(rows: Sequence[Row], cold: float | None = None) -> Pace | None:
+    """The pace of ROWS, of one architecture: at most 2.5 cold builds and a warm test a patch (issue 4, section 5).
+
+    COLD is how long the cold build of one kernel takes here; without, that of the base in this walk,
+    which says something only of one that began with an empty cache. None where no test was run.
+    """
+    tests = [row.test_seconds for row in rows if row.test_seconds]
+    base = next((row.build_seconds for row in rows if not row.level), None)
+    if not tests or (cold is None and base is None):
+        return None
+    patches = sum(row.level > 0 for row in rows)
+    took = sum(row.build_seconds + row.test_seconds for row in rows)
+    return Pace(patches, took, COLD_BUILDS * (cold or base or 0.0) + patches * statistics.median(tests))
 
 
 def as_tables(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -212,3 +212,25 @@ def test_the_table_has_a_line_a_level() -> None:
     assert lines[0].split()[:6] == ["arch", "level", "patch", "applies", "builds", "warnings"]
     assert lines[3].split()[:9] == ["x86_64", "2", "patch", "2", "yes", "yes", "-", "yes", "1"]
     assert lines[-1] == "first red: level 2, patch 2, on x86_64"
+
+
+def row(level: int, build: float, tests: float) -> Row:
+    return Row("x86_64", level, "", builds=YES, boots=YES, build_seconds=build, test_seconds=tests)
+
+
+def test_pace_is_two_and_a_half_cold_builds_and_a_test_a_patch() -> None:
+    """The median test: the first one of a walk boots everything, and one level takes long for reasons of its own."""
+    rows = [row(0, 100, 30), row(1, 20, 10), row(2, 20, 12), row(3, 20, 11)]
+    pace = walk.pace(rows)
+    assert pace == walk.Pace(3, took=223, most=2.5 * 100 + 3 * 11.5)
+    assert walk.pace(rows, cold=200) == replace(pace, most=2.5 * 200 + 3 * 11.5)
+
+
+def test_levels_that_were_not_booted_again_do_not_make_tests_look_fast() -> None:
+    pace = walk.pace([row(0, 100, 10), row(1, 20, 0), row(2, 20, 0)])
+    assert pace == walk.Pace(2, took=150, most=2.5 * 100 + 2 * 10)
+
+
+def test_a_walk_without_tests_has_no_pace() -> None:
+    assert walk.pace([row(0, 100, 0)]) is None
+    assert walk.pace([]) is None
