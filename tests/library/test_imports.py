@@ -15,7 +15,7 @@ LAYERS = [
     {"ktap", "dmesg", "progress", "reserve", "stopwatch"},
     {"catalogue", "command", "scratch", "selection", "suites"},
     {"apt", "binary", "cache", "compiler", "decode", "git", "runs", "variant"},
-    {"faults", "manifest", "patches", "score", "static_rules", "kconfig_tree", "kbuild"},
+    {"faults", "manifest", "patches", "score", "seeds", "static_rules", "kconfig_tree", "kbuild"},
     {"source", "kconfig"},
     {"series"},
     {"build", "image", "programs", "topology"},
