@@ -181,16 +181,28 @@ static bool kg_is_got(struct page *page)
 	return page_ref_count(page) > 1;
 }
 
+/* How many times somebody has found what is published. */
+static atomic_t kg_found;
+
+static void kg_wait_until_found(int before)
+{
+	int i;
+
+	for (i = 0; i < KG_PATIENCE && atomic_read(&kg_found) == before; i++)
+		cpu_relax();
+}
+
 /* The same as a race. The getters are readers from finding the page to putting it. */
 static void kg_turn_renew(struct kg_side *side)
 {
 	struct page *page = alloc_page(GFP_KERNEL);
+	int found = atomic_read(&kg_found);
 	unsigned long cookie;
 
 	if (!page)
 		return kg_lose(side);
 	WRITE_ONCE(kg_published, page);
-	kg_wait_for_getters(kg_won_by_getters, 1);
+	kg_wait_until_found(found);
 	WRITE_ONCE(kg_published, NULL);
 	__free_page(page);
 	page = alloc_page(GFP_KERNEL);
@@ -206,15 +218,29 @@ static void kg_turn_renew(struct kg_side *side)
 	kg_win(side);
 }
 
+/* Look on until the page is about to become another one; then be early or late. */
+static struct page *kg_find_page(const struct kg_side *side)
+{
+	struct page *page = READ_ONCE(kg_published);
+	unsigned long i;
+
+	if (!page)
+		return NULL;
+	atomic_inc(&kg_found);
+	for (i = 0; i < KG_PATIENCE && READ_ONCE(kg_published) == page; i++)
+		cpu_relax();
+	for (i = 0; i < 10 * (side->turns % 32); i++)
+		cpu_relax();
+	return page;
+}
+
 static void kg_turn_find_and_get(struct kg_side *side)
 {
 	struct page *page;
-	int i;
+	unsigned long i;
 
 	rcu_read_lock();
-	page = READ_ONCE(kg_published);
-	for (i = 0; page && i < 10 * (side->turns % 32); i++)
-		cpu_relax();
+	page = kg_find_page(side);
 	if (!page || !get_page_unless_zero(page)) {
 		rcu_read_unlock();
 		return kg_lose(side);
