@@ -133,7 +133,7 @@ static void swapping_of_shared_memory(void)
 
 static void reclaim(void)
 {
-	size_t size = 4 * PAGES * KG_PAGE;
+	size_t size = 2 * PAGES * KG_PAGE;
 	int file = file_on_disk(size);
 	long stolen = kg_field("/proc/vmstat", "pgsteal_direct") +
 		      kg_field("/proc/vmstat", "pgsteal_kswapd");
@@ -170,6 +170,7 @@ static void huge_pages(void)
 	long collapsed = kg_field("/proc/vmstat", "thp_collapse_alloc");
 	char *map = aligned(8 * HUGE);
 
+	kg_require(!madvise(map, 8 * HUGE, MADV_HUGEPAGE), "madvise: %s", strerror(errno));
 	memset(map, 'x', 8 * HUGE);
 	kg_require(!madvise(map + HUGE / 2, HUGE, MADV_DONTNEED), "madvise: %s", strerror(errno));
 	kg_write(DROP, 3);
