@@ -120,12 +120,15 @@ static unsigned long kg_give_back_until(struct zone *zone, unsigned long pages)
 /* Leave @zone so much that only the second attempt succeeds, which goes down to the lowest mark. */
 static void kg_hoard_between_marks(struct kunit *test, struct zone *zone)
 {
-	unsigned long min = min_wmark_pages(zone), low = low_wmark_pages(zone), free = low;
+	unsigned long min = 0, low = 0, free = 0;
 	int tries;
 
 	/* Others give pages back meanwhile. */
 	for (tries = 0; tries < KG_TRIES && free >= low; tries++) {
 		kg_hoard(&kg_hoarded, zone_to_nid(zone), KG_TO_MIN);
+		/* Hoarding mixes kinds of pages in a block, for which the marks are raised. */
+		min = min_wmark_pages(zone);
+		low = low_wmark_pages(zone);
 		free = kg_give_back_until(zone, (min + low) / 2);
 	}
 	kunit_info(test, "%lu pages free, between the marks %lu and %lu\n", free, min, low);
