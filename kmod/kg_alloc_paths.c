@@ -33,6 +33,8 @@
 
 #define KG_BULK		32
 #define KG_TRIES	10
+/* The smallest order that no CPU keeps by it. */
+#define KG_BESIDE_LISTS	(PAGE_ALLOC_COSTLY_ORDER + 1)
 /* Enough for every watermark of a node of 256 MiB. */
 #define KG_RELIEF	1024
 /* May reclaim, and wakes nobody who would reclaim behind our back. */
@@ -98,21 +100,21 @@ static void kg_check(struct kunit *test, struct page *page, bool frozen, int nid
 }
 
 /*
- * Give single pages back until @zone has @pages free. They were taken last, so that this is
- * as exact as it can be.
+ * Give blocks back until @zone has @pages free: such as are too large for the lists of single
+ * CPUs, which count as used, and small enough to hit the mark.
  */
 static unsigned long kg_give_back_until(struct zone *zone, unsigned long pages)
 {
-	struct page *page;
-	unsigned int order;
+	struct page *page, *next;
 
-	while (zone_page_state(zone, NR_FREE_PAGES) < pages && !list_empty(&kg_hoarded)) {
-		page = list_first_entry(&kg_hoarded, struct page, lru);
-		order = page_private(page);
+	list_for_each_entry_safe(page, next, &kg_hoarded, lru) {
+		if (zone_page_state(zone, NR_FREE_PAGES) >= pages)
+			break;
+		if (page_private(page) != KG_BESIDE_LISTS)
+			continue;
 		list_del(&page->lru);
 		set_page_private(page, 0);
-		__free_pages(page, order);
-		kg_drain_all();
+		__free_pages(page, KG_BESIDE_LISTS);
 	}
 	return zone_page_state(zone, NR_FREE_PAGES);
 }
