@@ -448,7 +448,7 @@ static inline void kg_account_reclaimed(unsigned long pages)
 #define KG_FREED	folio_free
 #define KG_FREED_STRUCT	struct folio
 
-static inline struct page *kg_freed_page(KG_FREED_STRUCT *freed)
+static inline struct page *kg_freed_page(struct folio *freed)
 {
 	return &freed->page;
 }
@@ -456,7 +456,7 @@ static inline struct page *kg_freed_page(KG_FREED_STRUCT *freed)
 #define KG_FREED	page_free
 #define KG_FREED_STRUCT	struct page
 
-static inline struct page *kg_freed_page(KG_FREED_STRUCT *freed)
+static inline struct page *kg_freed_page(struct page *freed)
 {
 	return freed;
 }
