@@ -199,4 +199,27 @@ static inline void kg_give_up_offlining(unsigned long block)
 	kg_require(kg_block_is(block, "online"), "block %lu is not online any more", block);
 }
 
+/* The added block, offline. */
+static inline unsigned long kg_offline_block(void)
+{
+	unsigned long first, block;
+	bool whole;
+
+	if (!kg_blocks(&first, &whole) && !kg_has_room())
+		kg_skip("no memory can be added: run on --machine hotplug or virtio-mem");
+	block = kg_await_blocks(1, 2);
+	if (kg_block_is(block, "online"))
+		kg_put_block(block, "offline", "offline");
+	return block;
+}
+
+/* The added block, online, and nothing in it that could not be moved away. */
+static inline unsigned long kg_movable_block(void)
+{
+	unsigned long block = kg_offline_block();
+
+	kg_put_block(block, "online_movable", "online");
+	return block;
+}
+
 #endif

@@ -9,31 +9,9 @@
 #define DEVICES		"/sys/bus/acpi/devices/"
 #define MODULE		"PNP0C80:" /* Memory Device: ACPI 6.5, table 5.186 */
 
-/* The added block, offline. */
-static unsigned long offline_block(void)
-{
-	unsigned long first, block;
-	bool whole;
-
-	if (!kg_blocks(&first, &whole) && !kg_has_room())
-		kg_skip("no memory can be added: run on --machine hotplug or virtio-mem");
-	block = kg_await_blocks(1, 2);
-	if (kg_block_is(block, "online"))
-		kg_put_block(block, "offline", "offline");
-	return block;
-}
-
-static unsigned long movable_block(void)
-{
-	unsigned long block = offline_block();
-
-	kg_put_block(block, "online_movable", "online");
-	return block;
-}
-
 static void block_that_comes_online_is_frozen(void)
 {
-	unsigned long block = offline_block();
+	unsigned long block = kg_offline_block();
 	long before = kg_field(KG_PROBE "scan", "pages");
 	unsigned long pfn = kg_block_pfn(block), free = 0, i;
 
@@ -52,7 +30,7 @@ static void block_that_comes_online_is_frozen(void)
 
 static void used_block_goes_offline(void)
 {
-	unsigned long block = movable_block();
+	unsigned long block = kg_movable_block();
 	char *page = kg_page_in_block(block);
 
 	kg_expect(kg_count(kg_pfn_of(page)) == 1, "a page of ours has raw %08x",
@@ -69,7 +47,7 @@ static void used_block_goes_offline(void)
 
 static void offlining_that_is_given_up_changes_nothing(void)
 {
-	unsigned long block = movable_block();
+	unsigned long block = kg_movable_block();
 	char *page = kg_page_in_block(block);
 
 	kg_give_up_offlining(block);
@@ -102,7 +80,7 @@ static void take_module_away(void)
 
 static void ejected_block_is_gone(void)
 {
-	unsigned long block = movable_block();
+	unsigned long block = kg_movable_block();
 
 	*kg_page_in_block(block) = 'y';
 	kg_put_block(block, "offline", "offline");

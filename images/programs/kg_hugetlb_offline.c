@@ -8,21 +8,6 @@
 
 #define KG_NR	8UL
 
-/* The added block, online and movable, where the pool is given its pages first. */
-static unsigned long kg_movable_block(void)
-{
-	unsigned long first, block;
-	bool whole;
-
-	if (!kg_blocks(&first, &whole) && !kg_has_room())
-		kg_skip("no memory can be added: run on --machine hotplug or virtio-mem");
-	block = kg_await_blocks(1, 2);
-	if (kg_block_is(block, "online"))
-		kg_put_block(block, "offline", "offline");
-	kg_put_block(block, "online_movable", "online");
-	return block;
-}
-
 /* How many of the huge pages mapped at @map are in @block; HEAD is set to one of these. */
 static unsigned long kg_huge_in_block(char *map, unsigned long block, unsigned long *head)
 {
