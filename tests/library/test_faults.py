@@ -159,7 +159,7 @@ def test_there_are_enough_faults_of_every_kind() -> None:
     assert wanted <= set(kinds)
 
 
-@pytest.mark.parametrize("path", LISTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", LISTS, ids=lambda path: path.stem.replace("_", " "))
 def test_every_fault_is_made_to_be_noticed_by_cases_that_there_are(path: Path) -> None:
     """And that its file's folder of tests has."""
     entries, planted = catalogue.read(ROOT / catalogue.FILE), read(path)

@@ -82,7 +82,7 @@ def test_what_makes_no_sense_in_a_configuration_is_skipped_with_the_remedy_and_b
     assert not (cache / "builds").exists()
 
 
-ARGUMENTS = ("bench", "bisect", "boot", "cache", "check-c", "detect", "splats", "walk")
+ARGUMENTS = ("bench", "bisect", "boot", "cache", "check-c", "detect", "seed", "splats", "walk")
 
 
 def test_each_script_with_arguments_is_tried_here() -> None:
