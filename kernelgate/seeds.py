@@ -144,7 +144,13 @@ def _mail(patch: Patch, before: Mapping[str, str], after: Mapping[str, str]) -> 
 
 
 def write_series(seed: Seed, known: Seeds, mails: Sequence[str], root: Path, folder: Path) -> Path:
-    """Make FOLDER anew a series of MAILS that says of itself what the series of KNOWN in the project at ROOT says."""
+    """Make FOLDER anew a series of MAILS that says of itself what the series of KNOWN in the project at ROOT says.
+
+    Raises UserError for a folder that holds anything but such a series: it is somebody's.
+    """
+    others = {path.name for path in folder.glob("*")} - {manifest.FILE, known.base}
+    if others or folder.is_file():
+        raise UserError(f"{folder} holds something else ({', '.join(sorted(others)[:3])}): name a new folder")
     shutil.rmtree(folder, ignore_errors=True)
     place = folder / known.base
     place.mkdir(parents=True)

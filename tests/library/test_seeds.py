@@ -104,6 +104,13 @@ def test_the_series_that_is_written_can_be_read(tmp_path: Path) -> None:
     assert (folder / "series.toml").read_text() == "title = 't'\n"
 
 
+def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match=r"holds something else \(thesis\.tex\): name a new folder"):
+        seeds.write_series(seed(), KNOWN, made(), tmp_path, tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
 def test_an_unknown_seed_names_the_nearest() -> None:
     with pytest.raises(UserError, match="unknown seed 'bilk': did you mean bulk"):
         seeds.chosen(KNOWN, "bilk")
