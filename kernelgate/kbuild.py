@@ -40,8 +40,8 @@ class Toolchain:
 
 
 TOOLCHAINS = {
-    "x86_64": Toolchain("x86_64", "", "gcc", "vmlinux", "vmlinux", 1250),
-    "arm64": Toolchain("arm64", "aarch64-linux-gnu-", "gcc-aarch64-linux-gnu", "Image", "arch/arm64/boot/Image", 920),
+    "x86_64": Toolchain("x86_64", "", "gcc", "vmlinux", "vmlinux", 1390),
+    "arm64": Toolchain("arm64", "aarch64-linux-gnu-", "gcc-aarch64-linux-gnu", "Image", "arch/arm64/boot/Image", 1050),
 }
 
 PROGRAMS = {
