@@ -363,6 +363,10 @@ def _make_all(work: _Work) -> Stamp:
     """Configure, compile, and leave the stamp."""
     order, tools = work.order, work.order.tools
     kbuild.check_programs(tools)
+    if changed := order.tree.changed():
+        raise InfrastructureError(
+            f"somebody has written into the tree {order.tree.path}: {' '.join(changed[:5])}: remove {order.cache.root}"
+        )
     began = time.monotonic()
     order.report(Step(work.title))
     (work.place / STAMP).unlink(missing_ok=True)

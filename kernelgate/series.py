@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,13 +49,37 @@ class Series:
 
 @dataclass(frozen=True)
 class PatchedTree:
-    """The files of COMMIT at PATH: VERSION of BASE with SERIES applied. Nobody writes there."""
+    """The files of COMMIT (which REPO has) at PATH: VERSION of BASE with SERIES applied. Nobody writes there."""
 
     path: Path
     commit: str
     base: str
     version: str
     series: Series
+    repo: Path | None = None
+
+    def changed(self) -> list[str]:
+        """The files that are not those of COMMIT any more: somebody has written into the cache. Takes a second.
+
+        A base and its levels share files (hard links), so that one that was written into is another one in all of them.
+        """
+        if self.repo is None:
+            return []
+        with tempfile.TemporaryDirectory() as folder:
+            index = Path(folder) / "index"
+            shutil.copyfile(self.repo / "index", index)  # which knows the files of the base by size and time
+            told = Repository(self.repo).git("diff-index", "--name-only", self.commit, work_tree=self.path, index=index)
+        return [name for name in told.stdout.splitlines() if self._differs(name)]
+
+    def _differs(self, name: str) -> bool:
+        """Whether the file NAME has other contents than in COMMIT."""
+        assert self.repo is not None
+        path, repository = self.path / name, Repository(self.repo)
+        wanted = repository.git("rev-parse", "--verify", "-q", f"{self.commit}:{name}", check=False).stdout
+        if path.is_symlink():
+            return False
+        found = repository.git("hash-object", "--no-filters", str(path)).stdout if path.is_file() else ""
+        return found != wanted
 
 
 def load(name: str, version: str, upto: int | None, root: Path) -> Series:
@@ -98,7 +123,7 @@ def apply(series: Series, tree: SourceTree, cache: Cache, report: Report) -> Pat
     Raises UserError naming the patch, the file and the hunk that does not apply.
     """
     if not series.patches:
-        return PatchedTree(tree.pristine, tree.commit, tree.base, tree.version, series)
+        return PatchedTree(tree.pristine, tree.commit, tree.base, tree.version, series, tree.repo)
 
     def make(place: Path) -> None:
         commit = _commit_all(series, tree, place / "index", report)
@@ -108,7 +133,7 @@ def apply(series: Series, tree: SourceTree, cache: Cache, report: Report) -> Pat
 
     folder = cache.publish("trees", _key(series, tree), make, report)
     commit = str(json.loads((folder / "tree.json").read_text())["commit"])
-    return PatchedTree(folder / "tree", commit, tree.base, tree.version, series)
+    return PatchedTree(folder / "tree", commit, tree.base, tree.version, series, tree.repo)
 
 
 def _patches(name: str, version: str, root: Path) -> tuple[Patch, ...]:

@@ -191,6 +191,20 @@ def test_apply_leaves_the_pristine_tree_alone_and_shares_its_files(root: Path, b
     assert not (tree.path / "mm/gup.c").samefile(base.pristine / "mm/gup.c")
 
 
+def test_a_tree_that_somebody_writes_into_is_noticed(root: Path, base: SourceTree, cache: Cache) -> None:
+    """Of a file that it shares with others, of one that a patch has made, and of one that is gone."""
+    tree = apply(load("two", base.version, None, root), base, cache, silent)
+    assert tree.changed() == []
+    shared, patched = tree.path / "Kconfig", tree.path / "mm/gup.c"
+    with shared.open("a") as file:
+        file.write("more\n")
+    patched.unlink()
+    assert set(tree.changed()) == {"Kconfig", "mm/gup.c"}
+    shared.write_text(FILES["Kconfig"])
+    patched.write_text(FILES["mm/gup.c"])
+    assert tree.changed() == ["mm/gup.c"]
+
+
 def test_each_level_is_a_tree_of_its_own(root: Path, base: SourceTree, cache: Cache) -> None:
     trees = [apply(load("two", base.version, upto, root), base, cache, silent) for upto in (0, 1, 2)]
     assert trees[0].path == base.pristine
