@@ -18,6 +18,9 @@ from kernelgate.errors import BuildError, GuestDied, KernelgateError, UserError
 
 ROOT = Path(__file__).parent
 KCONFIGS = ROOT / "kconfigs"
+IN_TREE = "in_tree"
+"""The folder of the kernel's own tests, and the marker of what is in it."""
+IN_TREE_CASE = "IT-01"
 GATE = pytest.StashKey[Any]()
 ARCHES = pytest.StashKey[tuple[str, ...]]()
 CONFIGS = pytest.StashKey[tuple[str, ...]]()
@@ -99,6 +102,13 @@ def _configs(config: pytest.Config) -> tuple[str, ...]:
 
 def _configuration(name: str) -> selection.Configuration:
     return selection.Configuration(name) if name == selection.AS_FOUND else kconfig.configuration(name, KCONFIGS)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Some thousand items that take minutes: the kernel's own tests are there when they are asked for by name."""
+    asked = " ".join([config.option.keyword, *config.args])
+    wanted = IN_TREE in asked or IN_TREE_CASE in config.getoption("case")
+    return True if collection_path == ROOT / "tests" / IN_TREE and not wanted else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -238,9 +248,17 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         terminal.line(report.outlook(targets, to_build))
         with report.progress(terminal) as show:
             gate.prepare(flavours, show)
+            for target in targets:
+                if _in_tree(session, target):
+                    gate.prepare_kernel_tests(target.flavour, show)
         gate.foresee(targets)
     except KernelgateError as error:
         pytest.exit(str(error), returncode=error.exit_status)
+
+
+def _in_tree(session: pytest.Session, target: selection.Target) -> bool:
+    """Whether any of the kernel's own tests is to run on TARGET."""
+    return any(_target(item) == target and item.get_closest_marker(IN_TREE) for item in session.items)
 
 
 def _options(config: pytest.Config) -> Any:

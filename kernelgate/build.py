@@ -249,7 +249,7 @@ def build_modules(kernel: Kernel, kmod_dir: Path, cache: Cache, report: Report) 
         report(Step(f"test modules for {kernel.version} {kernel.arch} {kernel.config}"))
         for path in sources:
             shutil.copyfile(path, place / path.name)
-        _make_modules(kernel, place, cache)
+        make_modules(kernel, place, cache)
         for path in place.rglob("*"):
             if path.is_file() and path.suffix != ".ko" and path.name not in names:
                 path.unlink()  # what only another make would want
@@ -268,7 +268,7 @@ def sparse_modules(kernel: Kernel, kmod_dir: Path, place: Path, cache: Cache) ->
     for path in sources:
         shutil.copyfile(path, place / path.name)
     said: list[str] = []
-    _make_modules(kernel, place, cache, ("C=2", f"CHECK={SPARSE}", "CF=-Wno-cast-truncate", "W=1"), said.append)
+    make_modules(kernel, place, cache, ("C=2", f"CHECK={SPARSE}", "CF=-Wno-cast-truncate", "W=1"), said.append)
     if not any(line.lstrip().startswith("CHECK ") for line in said):
         raise InfrastructureError(f"sparse did not run on the modules: {' '.join(said[:3])}")
     ours = tuple(f"{path.name}:" for path in sources)
@@ -434,14 +434,16 @@ def _expected(work: _Work) -> int:
     return max(counts, default=work.order.tools.objects)
 
 
-def _make_modules(
+def make_modules(
     kernel: Kernel,
     place: Path,
     cache: Cache,
     words: Sequence[str] = (),
     on_line: Callable[[str], None] = lambda _line: None,
 ) -> None:
-    """Build the modules whose sources lie in PLACE.
+    """Build the modules whose sources lie in PLACE, with WORDS for make besides.
+
+    Raises InfrastructureError with the compiler's lines where they do not build.
 
     Their file names are noted as kmod/…, those of headers as the tree's: a header's name is
     what a BUG in an inline function shows, so it must not depend on the place.

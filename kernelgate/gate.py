@@ -31,6 +31,7 @@ from kernelgate import (
     dmesg,
     failure,
     image,
+    kernel_tests,
     machine,
     programs,
     scratch,
@@ -45,8 +46,9 @@ from kernelgate.cache import Cache
 from kernelgate.command import Result
 from kernelgate.decode import Decoder
 from kernelgate.dmesg import Splat
-from kernelgate.errors import BuildError, GuestDied, InfrastructureError, KernelgateError, PassingTrouble
+from kernelgate.errors import BuildError, GuestDied, InfrastructureError, KernelgateError, PassingTrouble, UserError
 from kernelgate.guest import Guest, Key, connect, make_key
+from kernelgate.kernel_tests import SubTest
 from kernelgate.machine import Machine, Snapshot
 from kernelgate.manifest import KnownDefect, Manifest
 from kernelgate.progress import Report, silent
@@ -86,6 +88,9 @@ TOUCHED = "touched"
 
 KCSAN = "/sys/kernel/debug/kcsan"
 """Where the detector of data races is switched on (kernel/kcsan/debugfs.c), of kernels that have it."""
+
+SCAN = "/sys/kernel/debug/kg_probe/scan"
+"""Where the probe says how many pages that have to look frozen do not: "bad 0" (kmod/kg_probe.c)."""
 
 FILTER = "/sys/module/kunit/parameters/filter_glob"
 """Which cases a module runs when it is loaded (lib/kunit/executor.c; writable since 6.6)."""
@@ -209,6 +214,7 @@ class Gate:
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="boot")
         self._guests = Reserve(self._restored)
         self._suites: dict[tuple[Target, str], dict[str, Verdict]] = {}
+        self._told: dict[tuple[Target, str], tuple[Evidence, dict[str, str]]] = {}
         self._decoders: dict[Flavour, Decoder] = {}
         self._patched: series.PatchedTree | None = None
         self._stack = ExitStack()
@@ -572,6 +578,7 @@ class Gate:
         common run, for a case whose neighbours nobody asked for. Skipped is what cannot be
         built for a kernel as kmod/Kbuild has it.
         """
+        self.kernel(target.flavour)
         if module not in self._modules[target.flavour]:
             remedy = "run with --base 7.2" if target.config == DEFAULT_CONFIG else f"run with --config {DEFAULT_CONFIG}"
             reason = f"{module} needs what this kernel is built without (kmod/Kbuild): {remedy}"
@@ -710,6 +717,67 @@ class Gate:
                 return guest.run([f"/tmp/{name}", case.name], PROGRAM_SECONDS)
 
             return verdict.judge_program(self._observe(target, guest, f"{name} {case.name}", work), case.name)
+
+    def recorded(self, target: Target, sub: SubTest) -> Verdict:
+        """The verdict on one sub-test of the kernel's own tests: whether it does what it does without a series.
+
+        Its test runs once on TARGET, in a pristine guest. Skipped is what nobody has recorded of this base.
+        """
+        kernel = self.kernel(target.flavour)
+        base = ".".join(kernel.version.split(".")[:2])
+        recorded = kernel_tests.baseline(self.options.root / kernel_tests.BASELINES, base, kernel.arch).get(sub.test)
+        if recorded is None:
+            return verdict.skip(f"{sub.test} is not recorded of {base} {kernel.arch}: run scripts/baseline")
+        if sub.line not in recorded:
+            return verdict.skip(
+                f"{sub.test} of {base} {kernel.arch} has no such sub-test: run with the other --arch, or another --base"
+            )
+        if lost := self._lost(target):
+            return lost
+        return verdict.judge_recorded(*self.run_kernel_test(target, sub.test), sub.line, recorded)
+
+    def run_kernel_test(self, target: Target, name: str) -> tuple[Evidence, dict[str, str]]:
+        """What the kernel's own test NAME leaves on TARGET, and what it tells of its sub-tests.
+
+        Raises UserError where the tree has no such test, InfrastructureError where it does not build.
+        """
+        key = (target, name)
+        if key not in self._told:
+            test = self._kernel_tests[name]
+            evidence = steadied(lambda: self._kernel_test_once(target, test))
+            self._told[key] = evidence, verdict.told(evidence, name, test.says, bool(test.module))
+        return self._told[key]
+
+    @functools.cached_property
+    def _kernel_tests(self) -> dict[str, kernel_tests.Test]:
+        return kernel_tests.read(self.options.root / kernel_tests.FILE)
+
+    def prepare_kernel_tests(self, flavour: Flavour, report: Report) -> dict[str, Path]:
+        """The kernel's own tests for FLAVOUR, built where they are not in the cache: those that its tree has."""
+        kernel, tests = self.kernel(flavour), self._kernel_tests.values()
+        modules = kernel_tests.build_modules(kernel, tests, self.cache, report)
+        return modules | kernel_tests.build_programs(kernel, tests, self.cache, report)
+
+    def _kernel_test_once(self, target: Target, test: kernel_tests.Test) -> Evidence:
+        """Run TEST in a guest; whatever it left behind, the pages that nobody owns have to look frozen (INV-01)."""
+        made = self.prepare_kernel_tests(target.flavour, silent)
+        if test.name not in made:
+            raise UserError(f"the tree of {self.label(target.flavour)} has no {test.name}: choose another --base")
+        probe = self._modules[target.flavour][PROBE_MODULE].path
+        with self.guest(target) as guest:
+
+            def work() -> Result:
+                guest.insmod(probe)
+                guest.shell(test.prepare or "true", check=True)
+                if test.module:
+                    result = guest.insmod(made[test.name], *shlex.split(test.arguments), timeout=test.seconds)
+                else:
+                    guest.put(made[test.name], f"/tmp/{test.name}")
+                    result = guest.shell(f"cd /tmp && ./{test.name} {test.arguments}", test.seconds)
+                scan = guest.read(SCAN)
+                return replace(result, stdout=f"{result.stdout}\n# {SCAN}: {scan}")
+
+            return self._observe(target, guest, f"{test.name} {test.arguments}".strip(), work)
 
     def _observe(self, target: Target, guest: Guest, command: str, work: Callable[[], Result]) -> Evidence:
         """Do WORK in GUEST and collect what it leaves, death included."""

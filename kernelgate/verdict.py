@@ -43,6 +43,8 @@ _FATAL = re.compile(r"Fatal exception(?! in interrupt)")
 _VARIANTS = tuple(Variant)
 """In the order in which a series makes them of each other."""
 
+PASSED = "passed"
+
 _NOT_OK = re.compile(r"\s*not ok \d")
 
 
@@ -224,6 +226,11 @@ def skip_reason(evidence: Evidence, said: str) -> str:
     return found[0] if found else ""
 
 
+def skip(reason: str) -> Verdict:
+    """The verdict on what was not tried, for REASON."""
+    return Verdict(Outcome.SKIPPED, (reason,))
+
+
 def skipped(reason: str, evidence: Evidence) -> Verdict:
     """The verdict on what could not be tried for REASON; a guest that is not sound is not excused."""
     reasons = health(evidence, TAINT_OOT_MODULE)
@@ -269,6 +276,74 @@ def _ending(evidence: Evidence) -> list[str]:
 
 def _last(lines: Sequence[str]) -> list[str]:
     return [f"  | {line}" for line in lines[-5:]]
+
+
+REPORT = "(report)"
+GUEST = "(guest)"
+"""Sub-tests that every test of the kernel has for us: its report is whole, its guest is sound afterwards."""
+
+
+def told(evidence: Evidence, name: str, says: str = "", in_log: bool = False) -> dict[str, str]:
+    """What one of the kernel's own tests tells of its sub-tests: "passed", or what else and why.
+
+    It writes KTAP, to the kernel's log where it is IN_LOG, or is called NAME and writes a line like SAYS. Of several
+    sub-tests with one name the later ones are numbered.
+    """
+    if says:
+        said = any(re.search(says, record.text) for record in evidence.records)
+        outcomes, errors = {name: PASSED if said else f"failed: no line like {says}"}, []
+    else:
+        found = ktap.parse([record.text for record in evidence.records] if in_log else evidence.output.splitlines())
+        outcomes, errors = _outcomes(found), list(found.errors)
+    sound = health(evidence, KUNIT_TAINT) + _scan(evidence)
+    return {
+        GUEST: f"failed: {'; '.join(sound)}" if sound else PASSED,
+        REPORT: f"failed: {'; '.join(errors)}" if errors else PASSED,
+    } | outcomes
+
+
+def _scan(evidence: Evidence) -> list[str]:
+    """What the probe's scan says of pages that have to look frozen and do not; it must have been asked."""
+    match = re.search(r"^# \S+/kg_probe/scan: bad (\d+)", evidence.output, re.MULTILINE)
+    if match is None:
+        return ["the pages were not looked at"]
+    return [] if match[1] == "0" else [f"{match[1]} pages that have to look frozen do not"]
+
+
+def _outcomes(found: ktap.Report) -> dict[str, str]:
+    outcomes: dict[str, str] = {}
+    for leaf in found.leaves():
+        if leaf.status is ktap.Status.MISSING:
+            continue  # it has no name; the report has it among its errors
+        called = leaf.name or leaf.reason  # kselftest.h: "ok 3 # SKIP" and the name
+        times = sum(name == called or name.startswith(f"{called} (again") for name in outcomes)
+        name = f"{called} (again, {times})" if times else called
+        why = leaf.reason or " ".join(leaf.diagnostics[-3:])
+        outcomes[name] = PASSED if leaf.status is ktap.Status.PASSED else f"{leaf.status.value}: {why}"
+    return outcomes
+
+
+def judge_recorded(evidence: Evidence, outcomes: dict[str, str], name: str, recorded: dict[str, str]) -> Verdict:
+    """Judge the sub-test NAME by what it does without a series (RECORDED): only a change is a verdict about one.
+
+    What is skipped or fails there as well is skipped here. The report is not as recorded either where it has
+    sub-tests that nobody has recorded; a guest that is not sound has to be so in the same way.
+    """
+    now, before = outcomes.get(name, "missing: no result line"), recorded[name]
+    reasons = []
+    if now != before if name == GUEST else _kind(now) != _kind(before):
+        reasons.append(f"{name}: {now}; without a series: {before}")
+    if name == REPORT:
+        reasons += [f"not in the baseline: {new}: {outcomes[new]}" for new in outcomes if new not in recorded]
+    if reasons:
+        return _verdict([*reasons, *(health(evidence, KUNIT_TAINT) if name != GUEST else ())], evidence)
+    if before == PASSED:
+        return Verdict(Outcome.PASSED, (), (), evidence)
+    return Verdict(Outcome.SKIPPED, (f"as without a series: {before}",), (), evidence)
+
+
+def _kind(outcome: str) -> str:
+    return outcome.partition(":")[0]
 
 
 def judge_survival(evidence: Evidence, said: str) -> list[str]:

@@ -19,7 +19,7 @@ LAYERS = [
     {"source", "kconfig"},
     {"series"},
     {"build", "image", "programs", "topology"},
-    {"devicetree", "forward", "levels", "litmus"},
+    {"devicetree", "forward", "kernel_tests", "levels", "litmus"},
     {"machine"},
     {"accelerator", "guest"},
     {"verdict"},

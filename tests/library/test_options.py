@@ -82,7 +82,7 @@ def test_what_makes_no_sense_in_a_configuration_is_skipped_with_the_remedy_and_b
     assert not (cache / "builds").exists()
 
 
-ARGUMENTS = ("bench", "bisect", "boot", "cache", "check-c", "detect", "seed", "splats", "walk")
+ARGUMENTS = ("baseline", "bench", "bisect", "boot", "cache", "check-c", "detect", "seed", "splats", "walk")
 
 
 def test_each_script_with_arguments_is_tried_here() -> None:
@@ -96,3 +96,9 @@ def test_a_script_refuses_an_unknown_option_in_one_line(script: str) -> None:
     assert refused.status == 4
     assert refused.stderr.count("\n") == 1
     assert refused.stderr.startswith(f"{script}: ")
+
+
+def test_tests_of_the_kernel_itself_are_there_when_asked_for() -> None:
+    assert "test_does_what_it_does_without_a_series" in collected("-k", "in_tree").stdout
+    assert "test_does_what_it_does_without_a_series" in collected("tests/in_tree").stdout
+    assert "test_does_what_it_does_without_a_series" not in collected("-k", "page_frag").stdout
