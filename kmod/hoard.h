@@ -38,17 +38,23 @@ static inline void kg_hoard_order(struct list_head *hoard, int nid, gfp_t gfp, u
 	}
 }
 
-/* Take what @nid has; again, for what lay in lists of single CPUs by then. */
-static inline void kg_hoard(struct list_head *hoard, int nid, enum kg_hoard_depth depth)
+/* Take what @nid has in blocks of @most and less; again, for what lay in lists of single CPUs by then. */
+static inline void kg_hoard_from(struct list_head *hoard, int nid, enum kg_hoard_depth depth,
+				 int most)
 {
 	gfp_t gfp = __GFP_THISNODE | __GFP_NOWARN | (depth == KG_TO_NOTHING ? __GFP_MEMALLOC : 0);
 	int order, round;
 
 	for (round = 0; round < 3; round++) {
 		kg_drain_all();
-		for (order = KG_MAX_ORDER; order >= 0; order--)
+		for (order = most; order >= 0; order--)
 			kg_hoard_order(hoard, nid, gfp, order);
 	}
+}
+
+static inline void kg_hoard(struct list_head *hoard, int nid, enum kg_hoard_depth depth)
+{
+	kg_hoard_from(hoard, nid, depth, KG_MAX_ORDER);
 }
 
 /* Give back @pages pages or some more, at most all; first what was taken first: large blocks. */

@@ -125,9 +125,9 @@ static void kg_hoard_between_marks(struct kunit *test, struct zone *zone)
 	unsigned long min = 0, low = 0, free = 0;
 	int tries;
 
-	/* Others give pages back meanwhile. */
-	for (tries = 0; tries < KG_TRIES && free >= low; tries++) {
-		kg_hoard(&kg_hoarded, zone_to_nid(zone), KG_TO_MIN);
+	/* Others take pages and give them back meanwhile. */
+	for (tries = 0; tries < KG_TRIES && (free <= min + 1 || free >= low); tries++) {
+		kg_hoard_from(&kg_hoarded, zone_to_nid(zone), KG_TO_MIN, KG_BESIDE_LISTS);
 		/* Hoarding mixes kinds of pages in a block, for which the marks are raised. */
 		min = min_wmark_pages(zone);
 		low = low_wmark_pages(zone);
@@ -190,20 +190,29 @@ static unsigned long kg_shrink_scan(struct shrinker *shrinker, struct shrink_con
 	return KG_RELIEF;
 }
 
+/* Take a page of the empty @nid, until somebody is asked for it: others give pages back meanwhile. */
+static void kg_check_when_empty(struct kunit *test, bool frozen, int nid, gfp_t gfp)
+{
+	struct page *page;
+	int i;
+
+	for (i = 0; i < KG_TRIES && !kg_asked; i++) {
+		kg_hoard(&kg_hoarded, nid, KG_TO_MIN);
+		kg_asker = current;
+		page = kg_take(frozen, nid, gfp, 0);
+		kg_asker = NULL;
+		kg_check(test, page, frozen, nid, 0);
+	}
+}
+
 /* Nothing is there until our shrinker is asked, and nothing is tried after that. */
 static void kg_check_direct_reclaim(struct kunit *test, bool frozen)
 {
 	int nid = kg_need_second_node(test, frozen);
-	gfp_t gfp = KG_RECLAIM | __GFP_NORETRY | __GFP_THISNODE;
-	struct page *page;
 
 	kg_shrinker = kg_add_shrinker(kg_shrink_count, kg_shrink_scan);
 	KUNIT_ASSERT_NOT_NULL(test, kg_shrinker);
-	kg_hoard(&kg_hoarded, nid, KG_TO_MIN);
-	kg_asker = current;
-	page = kg_take(frozen, nid, gfp, 0);
-	kg_asker = NULL;
-	kg_check(test, page, frozen, nid, 0);
+	kg_check_when_empty(test, frozen, nid, KG_RECLAIM | __GFP_NORETRY | __GFP_THISNODE);
 	KUNIT_EXPECT_GE(test, kg_asked, 1);
 }
 
@@ -251,16 +260,11 @@ static void kg_confine(struct kunit *test, int nid)
 static void kg_check_out_of_memory(struct kunit *test, bool frozen)
 {
 	int nid = kg_need_second_node(test, frozen);
-	struct page *page;
 
 	kg_confine(test, nid);
 	KUNIT_ASSERT_EQ(test, register_oom_notifier(&kg_oom_notifier), 0);
 	kg_notified = true;
-	kg_hoard(&kg_hoarded, nid, KG_TO_MIN);
-	kg_asker = current;
-	page = kg_take(frozen, nid, KG_RECLAIM | __GFP_HARDWALL | __GFP_NOFAIL, 0);
-	kg_asker = NULL;
-	kg_check(test, page, frozen, nid, 0);
+	kg_check_when_empty(test, frozen, nid, KG_RECLAIM | __GFP_HARDWALL | __GFP_NOFAIL);
 	/* Asked once: what it claimed was enough, so that nothing was tried again. */
 	KUNIT_EXPECT_EQ(test, kg_asked, 1);
 }

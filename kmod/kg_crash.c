@@ -490,8 +490,11 @@ static noinline void kg_trigger_free_contig_of_wrong_order(struct page *page)
 #define KG_NO_REFUSAL	"get_page() takes slabs for ordinary pages here: run with --base 7.2"
 #endif
 
-/* Legal on a page that somebody owns; of memory of @size the kernel says that nobody does. */
-static __always_inline void kg_get_memory(struct page *page, size_t size)
+/*
+ * Legal on a page that somebody owns; of memory of @size the kernel says that nobody does. Not
+ * inlined: where get_page() is a function of its own, arm64 leaves its caller out of the trace.
+ */
+static noinline void kg_get_memory(struct page *page, size_t size)
 {
 	void *memory;
 

@@ -11,7 +11,7 @@
  *			     frozen	alloc_frozen_pages()
  *			GFP: kernel	GFP_KERNEL
  *			     account	the same, charged to the group of the program
- *			     costly	the same, and tries hard for a large order
+ *			     costly	the same, and tries hard, by itself, for a large order
  *		taken	a line each, in that order: its pfn, its node, the counter as it is
  *			stored, and 1 where that is one of a frozen page
  *		hoard	write a node: all that it has, to the last page
@@ -49,7 +49,7 @@ static int kg_take_gfp(const char *name, gfp_t *gfp)
 	else if (!strcmp(name, "account"))
 		*gfp = KG_GFP_TAKE | __GFP_NORETRY | __GFP_ACCOUNT;
 	else if (!strcmp(name, "costly"))
-		*gfp = KG_GFP_TAKE | __GFP_RETRY_MAYFAIL;
+		*gfp = (KG_GFP_TAKE | __GFP_RETRY_MAYFAIL) & ~__GFP_KSWAPD_RECLAIM;
 	else
 		return -EINVAL;
 	return 0;

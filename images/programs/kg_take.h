@@ -7,7 +7,7 @@
 
 #include "kg_base.h"
 
-#define KG_MOST_TAKEN	64
+#define KG_MOST_TAKEN	256
 
 enum kg_how { KG_COUNTED, KG_FROZEN_PAGES };
 
@@ -39,7 +39,7 @@ static inline int kg_try_take(enum kg_how how, const char *gfp, unsigned int ord
 /* What has been taken since the last kg_give(), in that order; returns how many. */
 static inline unsigned long kg_read_taken(struct kg_taken *taken)
 {
-	static char text[8192];
+	static char text[KG_MOST_TAKEN * 48];
 	unsigned long number = 0;
 	char *line;
 

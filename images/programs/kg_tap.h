@@ -223,10 +223,21 @@ static inline unsigned long long kg_flags(unsigned long pfn)
 	return kg_word("/proc/kpageflags", pfn);
 }
 
-/* The page behind ADDRESS, which must be there: bit 63 of pagemap. */
+static inline unsigned long long kg_mapped(const volatile void *address)
+{
+	return kg_word("/proc/self/pagemap", (uintptr_t)address / KG_PAGE);
+}
+
+/* Is there a page behind ADDRESS? Bit 63 of pagemap. */
+static inline bool kg_is_there(const volatile void *address)
+{
+	return kg_mapped(address) >> 63;
+}
+
+/* The page behind ADDRESS, which must be there. */
 static inline unsigned long kg_pfn_of(const void *address)
 {
-	unsigned long long word = kg_word("/proc/self/pagemap", (uintptr_t)address / KG_PAGE);
+	unsigned long long word = kg_mapped(address);
 
 	kg_require(word >> 63, "no page at %p", address);
 	return word & (KG_BIT(55) - 1);
