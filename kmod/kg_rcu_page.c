@@ -355,10 +355,7 @@ static int kg_in_split(struct kprobe *probe, struct pt_regs *regs)
 	return 0;
 }
 
-static struct kprobe kg_split_probe = {
-	.symbol_name = "xas_split",
-	.pre_handler = kg_in_split,
-};
+static struct kprobe kg_split_probe;
 
 /* Single pages of what may become a huge page again. */
 static struct page *kg_single_pages(void)
@@ -475,6 +472,11 @@ static void kg_live(struct kunit *test)
 	memset(&kg_life_of, 0, sizeof(kg_life_of));
 	kg_life_of.page = pages + KG_FOUND;
 	kg_open(test, KG_NR_PAGES * PAGE_SIZE);
+	/* One that has been registered before has an address beside its name, and is disabled. */
+	kg_split_probe = (struct kprobe) {
+		.symbol_name = "xas_split",
+		.pre_handler = kg_in_split,
+	};
 	KUNIT_EXPECT_EQ(test, register_kprobe(&kg_split_probe), 0);
 
 	reader = kg_start(test, kg_read_in_one_section, there);
