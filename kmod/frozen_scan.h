@@ -109,12 +109,7 @@ static void kg_scan_node(struct kg_scan *scan, int nid)
 	struct page *page;
 	unsigned long nr;
 
-	while (pfn < node_end_pfn(nid)) {
-		page = pfn_to_online_page(pfn);
-		if (!page || page_to_nid(page) != nid || PagePoisoned(page)) {
-			pfn++;
-			continue;
-		}
+	while ((page = kg_next_online(nid, &pfn))) {
 		nr = kg_scan_one(scan, page);
 		scan->pages += nr;
 		pfn += nr;
@@ -156,6 +151,9 @@ static void kg_scan_device_zone(struct kg_scan *scan, const struct zone *zone)
 
 	for (; pfn < zone_end_pfn(zone); pfn = end) {
 		/* A pagemap begins and ends with a subsection. */
+		end = kg_section_end(pfn);
+		if (!valid_section_nr(pfn_to_section_nr(pfn)))
+			continue;
 		end = ALIGN(pfn + 1, PAGES_PER_SUBSECTION);
 		pgmap = kg_get_dev_pagemap(pfn);
 		if (!pgmap)

@@ -6,7 +6,9 @@
 #define KG_H
 
 #include <linux/gfp.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
+#include <linux/mmzone.h>
 
 /*
  * A case of the catalogue, by its id, and the function that is its claim. The
@@ -31,6 +33,33 @@ static inline void kg_release(struct page *page, unsigned int order)
 {
 	kg_set_raw(page, 1);
 	__free_pages(page, order);
+}
+
+static inline unsigned long kg_section_end(unsigned long pfn)
+{
+	return ALIGN(pfn + 1, PAGES_PER_SECTION);
+}
+
+/*
+ * The first page of @nid at @pfn or after it that is online; @pfn is set to its number. What has
+ * no memory is passed over in sections: memory of a device may be at the end of all addresses
+ * (request_free_mem_region(), kernel/resource.c), billions of pages from the rest of its node.
+ */
+static inline struct page *kg_next_online(int nid, unsigned long *pfn)
+{
+	struct page *page;
+
+	while (*pfn < node_end_pfn(nid)) {
+		if (!online_section_nr(pfn_to_section_nr(*pfn))) {
+			*pfn = kg_section_end(*pfn);
+			continue;
+		}
+		page = pfn_to_online_page(*pfn);
+		if (page && page_to_nid(page) == nid && !PagePoisoned(page))
+			return page;
+		(*pfn)++;
+	}
+	return NULL;
 }
 
 #endif

@@ -38,12 +38,9 @@ struct kg_look {
 static void kg_look_at_node(struct kg_look *look, int nid)
 {
 	struct page *page;
-	unsigned long pfn;
+	unsigned long pfn = node_start_pfn(nid);
 
-	for (pfn = node_start_pfn(nid); pfn < node_end_pfn(nid); pfn++) {
-		page = pfn_to_online_page(pfn);
-		if (!page || page_to_nid(page) != nid || PagePoisoned(page))
-			continue;
+	for (; (page = kg_next_online(nid, &pfn)); pfn++) {
 		look->pages++;
 		look->at(look, page);
 	}

@@ -10,6 +10,7 @@
 #include "kg_tap.h"
 
 #include <dirent.h>
+#include <glob.h>
 #include <signal.h>
 #include <sys/time.h>
 
@@ -73,11 +74,19 @@ static inline unsigned long kg_blocks(unsigned long *first, bool *whole)
 	return found;
 }
 
+static inline bool kg_has_virtio_mem(void)
+{
+	glob_t devices;
+	bool found = !glob("/sys/bus/virtio/drivers/virtio_mem/virtio*", 0, NULL, &devices);
+
+	globfree(&devices);
+	return found;
+}
+
 /* Does the machine have a place for a module, or a virtio-mem device? */
 static inline bool kg_has_room(void)
 {
-	return !access("/sys/bus/acpi/devices/PNP0C80:00", F_OK) ||
-	       !access("/sys/bus/virtio/drivers/virtio_mem", F_OK);
+	return !access("/sys/bus/acpi/devices/PNP0C80:00", F_OK) || kg_has_virtio_mem();
 }
 
 /* Wait for LEAST to MOST added blocks; returns the number of the first, or KG_NO_BLOCK. */

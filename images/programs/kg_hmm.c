@@ -90,9 +90,11 @@ static void page_on_a_device_has_one_reference(void)
 		kg_expect(map[i * KG_PAGE] == 'a' + i, "page %d came back with '%c'", i,
 			  map[i * KG_PAGE]);
 		expect_idle(pfn[i], "back in memory");
+	}
+	kg_write("/proc/sys/vm/drop_caches", 1); /* its CPU holds a new page as well */
+	for (i = 0; i < PAGES; i++)
 		kg_expect(kg_count(kg_pfn_of(map + i * KG_PAGE)) == 1, "page %d counts %ld", i,
 			  kg_count(kg_pfn_of(map + i * KG_PAGE)));
-	}
 }
 
 static void page_that_the_device_sends_back_is_idle_there(void)
