@@ -7,8 +7,8 @@
 #include "kg_nodes.h"
 #include "kg_take.h"
 
-/* What a case leaves of the second node to all else, in kB. */
-#define KG_LEFT		(6L << 10)
+/* What a case leaves of the second node, in kB: so much that nobody begins to compact it by himself. */
+#define KG_LEFT		(16L << 10)
 /* Neither small nor as large as what moves at a time. */
 #define KG_ORDER	6
 #define KG_REQUESTS	1000
@@ -16,7 +16,8 @@
 #define KG_MOVED	256L
 /* Every so many pages its count is looked at. */
 #define KG_STEP		16
-#define KG_TRIES	10
+#define KG_TRIES	50
+#define KG_TRY_US	10000
 
 struct kg_pieces {
 	char *map;
@@ -66,8 +67,10 @@ static uint32_t kg_settled_raw(const volatile unsigned long *word, unsigned long
 	int i;
 
 	for (i = 0; i < KG_TRIES && raw != 1; i++) {
-		if (i)
+		if (i) {
+			usleep(KG_TRY_US);
 			kg_write("/proc/sys/vm/drop_caches", 1);
+		}
 		while (!kg_is_there(word))
 			(void)*word; /* waits until it has been moved */
 		*pfn = kg_pfn_of((const void *)word);
