@@ -279,6 +279,12 @@ class Gate:
             raise BuildError(str(made).splitlines()[0])
         return made
 
+    def _modules_of(self, flavour: Flavour) -> dict[str, KernelModule]:
+        """The test modules for FLAVOUR by name; raises BuildError where its kernel did not build."""
+        if flavour not in self._modules:
+            self.kernel(flavour)
+        return self._modules[flavour]
+
     def _make_kernel(self, flavour: Flavour, report: Report) -> Kernel:
         for kernel in self._existing:
             if kernel.arch == flavour.arch:
@@ -578,8 +584,7 @@ class Gate:
         common run, for a case whose neighbours nobody asked for. Skipped is what cannot be
         built for a kernel as kmod/Kbuild has it.
         """
-        self.kernel(target.flavour)
-        if module not in self._modules[target.flavour]:
+        if module not in self._modules_of(target.flavour):
             remedy = "run with --base 7.2" if target.config == DEFAULT_CONFIG else f"run with --config {DEFAULT_CONFIG}"
             reason = f"{module} needs what this kernel is built without (kmod/Kbuild): {remedy}"
             return Verdict(verdict.Outcome.SKIPPED, (reason,))

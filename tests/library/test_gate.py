@@ -8,7 +8,7 @@ import pytest
 
 from kernelgate.build import Kernel
 from kernelgate.command import Result
-from kernelgate.errors import EmulatorFault, InfrastructureError, StarvedGuest
+from kernelgate.errors import BuildError, EmulatorFault, InfrastructureError, StarvedGuest
 from kernelgate.gate import Gate, Options, configured_as, layout, steadied
 from kernelgate.selection import Target
 from kernelgate.suites import Case
@@ -79,6 +79,14 @@ def test_what_is_not_built_for_a_kernel_is_skipped_with_the_remedy(tmp_path: Pat
     judged = gate.kunit(target, "kg_numa", Case("NUMA-01", "any"), alone=True)
     assert judged.skipped
     assert judged.explain().endswith(remedy)
+
+
+def test_case_of_a_kernel_that_does_not_build_says_so(tmp_path: Path) -> None:
+    gate = Gate(Options(tmp_path, tmp_path / "cache", tmp_path / "results"))
+    target = Target("x86_64", "smp2", "devices")
+    gate._kernels[target.flavour] = BuildError("build 7.2: it does not compile\nmm/gup.c:1: error")
+    with pytest.raises(BuildError, match=r"\Abuild 7.2: it does not compile\Z"):
+        gate.kunit(target, "kg_numa", Case("NUMA-01", "any"), alone=True)
 
 
 class Files:
