@@ -38,7 +38,10 @@ static inline void kg_hoard_order(struct list_head *hoard, int nid, gfp_t gfp, u
 	}
 }
 
-/* Take what @nid has in blocks of @most and less; again, for what lay in lists of single CPUs by then. */
+/*
+ * Take what @nid has in blocks of order @most and less; again, for what lay in lists of single
+ * CPUs by then.
+ */
 static inline void kg_hoard_from(struct list_head *hoard, int nid, enum kg_hoard_depth depth,
 				 int most)
 {

@@ -190,7 +190,7 @@ static unsigned long kg_shrink_scan(struct shrinker *shrinker, struct shrink_con
 	return KG_RELIEF;
 }
 
-/* Take a page of the empty @nid, until somebody is asked for it: others give pages back meanwhile. */
+/* Take pages of the empty @nid until somebody is asked for one: others give back meanwhile. */
 static void kg_check_when_empty(struct kunit *test, bool frozen, int nid, gfp_t gfp)
 {
 	struct page *page;

@@ -7,7 +7,7 @@
 #include "kg_nodes.h"
 #include "kg_take.h"
 
-/* What a case leaves of the second node, in kB: so much that nobody begins to compact it by himself. */
+/* What a case leaves of the second node, in kB: so much that nobody else compacts it. */
 #define KG_LEFT		(16L << 10)
 /* Neither small nor as large as what moves at a time. */
 #define KG_ORDER	6
@@ -61,9 +61,9 @@ static void kg_break_up(const struct kg_pieces *pieces)
  * Whoever moves a page holds it, and for a moment it is not there; the lists of single CPUs have
  * references as well. None of that lasts: what is wrong is wrong after some more tries.
  */
-static uint32_t kg_settled_raw(const volatile unsigned long *word, unsigned long *pfn)
+static unsigned int kg_settled_raw(const unsigned long *word, unsigned long *pfn)
 {
-	uint32_t raw = 0;
+	unsigned int raw = 0;
 	int i;
 
 	for (i = 0; i < KG_TRIES && raw != 1; i++) {
@@ -72,8 +72,8 @@ static uint32_t kg_settled_raw(const volatile unsigned long *word, unsigned long
 			kg_write("/proc/sys/vm/drop_caches", 1);
 		}
 		while (!kg_is_there(word))
-			(void)*word; /* waits until it has been moved */
-		*pfn = kg_pfn_of((const void *)word);
+			__atomic_load_n(word, __ATOMIC_RELAXED); /* waits until it has been moved */
+		*pfn = kg_pfn_of(word);
 		raw = kg_raw(*pfn);
 	}
 	return raw;
@@ -83,7 +83,7 @@ static uint32_t kg_settled_raw(const volatile unsigned long *word, unsigned long
 static void kg_check_pieces(const struct kg_pieces *pieces)
 {
 	unsigned long i, wrong = 0, pfn = 0;
-	uint32_t raw;
+	unsigned int raw;
 
 	for (i = 0; i < pieces->pages; i += 2)
 		wrong += *kg_word_of(pieces, i) != i;

@@ -8,7 +8,7 @@
 
 #define KG_NR	8UL
 
-/* The added block, movable as all such are here, that one of the huge pages mapped at @map is in. */
+/* The added block, movable as all such are here, that a huge page mapped at @map is in. */
 static unsigned long kg_block_of_huge(char *map)
 {
 	unsigned long i, block;
@@ -60,9 +60,9 @@ static void unused_huge_pages_are_dissolved(void)
 }
 
 /*
- * None is free in the pool, so that one is made to move it to. Of free ones 6.1 and 6.12 take any, in the
- * block as well (dequeue_huge_page_node_exact(), dequeue_hugetlb_folio_node_exact()): pages then move to and
- * fro in it, and offlining never ends. 7.2 passes over those that are isolated.
+ * None is free in the pool, so that one is made to move it to. Of free ones 6.1 and 6.12 take any,
+ * in the block as well (dequeue_huge_page_node_exact(), dequeue_hugetlb_folio_node_exact()): pages
+ * then move to and fro in it, and offlining never ends. 7.2 passes over those that are isolated.
  */
 static void used_huge_page_is_moved_away(void)
 {

@@ -223,13 +223,13 @@ static inline unsigned long long kg_flags(unsigned long pfn)
 	return kg_word("/proc/kpageflags", pfn);
 }
 
-static inline unsigned long long kg_mapped(const volatile void *address)
+static inline unsigned long long kg_mapped(const void *address)
 {
 	return kg_word("/proc/self/pagemap", (uintptr_t)address / KG_PAGE);
 }
 
 /* Is there a page behind ADDRESS? Bit 63 of pagemap. */
-static inline bool kg_is_there(const volatile void *address)
+static inline bool kg_is_there(const void *address)
 {
 	return kg_mapped(address) >> 63;
 }
