@@ -10,6 +10,7 @@ from kernelgate.build import Kernel
 from kernelgate.command import Result
 from kernelgate.errors import BuildError, EmulatorFault, InfrastructureError, StarvedGuest
 from kernelgate.gate import Gate, Options, configured_as, layout, steadied
+from kernelgate.kernel_tests import SubTest
 from kernelgate.selection import Target
 from kernelgate.suites import Case
 from kernelgate.topology import MachineSpec, Node, Sign
@@ -87,6 +88,13 @@ def test_case_of_a_kernel_that_does_not_build_says_so(tmp_path: Path) -> None:
     gate._kernels[target.flavour] = BuildError("build 7.2: it does not compile\nmm/gup.c:1: error")
     with pytest.raises(BuildError, match=r"\Abuild 7.2: it does not compile\Z"):
         gate.kunit(target, "kg_numa", Case("NUMA-01", "any"), alone=True)
+
+
+def test_what_the_kernels_own_tests_do_is_known_of_one_configuration(tmp_path: Path) -> None:
+    gate = Gate(Options(tmp_path, tmp_path / "cache", tmp_path / "results"))
+    judged = gate.recorded(Target("x86_64", "smp2", "production"), SubTest("cow", "any"))
+    assert judged.skipped
+    assert judged.explain().endswith("run with --config debug_vm")
 
 
 class Files:
