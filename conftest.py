@@ -248,17 +248,16 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         terminal.line(report.outlook(targets, to_build))
         with report.progress(terminal) as show:
             gate.prepare(flavours, show)
-            for target in targets:
-                if _in_tree(session, target):
-                    gate.prepare_kernel_tests(target.flavour, show)
+            for flavour in sorted({target.flavour for item in session.items if (target := _in_tree(item))}):
+                gate.prepare_kernel_tests(flavour, show)
         gate.foresee(targets)
     except KernelgateError as error:
         pytest.exit(str(error), returncode=error.exit_status)
 
 
-def _in_tree(session: pytest.Session, target: selection.Target) -> bool:
-    """Whether any of the kernel's own tests is to run on TARGET."""
-    return any(_target(item) == target and item.get_closest_marker(IN_TREE) for item in session.items)
+def _in_tree(item: pytest.Item) -> selection.Target | None:
+    """Where ITEM runs, if it is one of the kernel's own tests."""
+    return _target(item) if item.get_closest_marker(IN_TREE) else None
 
 
 def _options(config: pytest.Config) -> Any:

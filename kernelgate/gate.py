@@ -58,7 +58,7 @@ from kernelgate.static_rules import Site
 from kernelgate.suites import CRASH_MODULE, HANDOVER_MODULE, PROBE_MODULE, Case, Suite
 from kernelgate.topology import Boot, MachineSpec, Sign
 from kernelgate.variant import Assertions, Variant, assertions, detect
-from kernelgate.verdict import Complaint, Evidence, Outcome, Verdict
+from kernelgate.verdict import Complaint, Evidence, Verdict
 
 T = TypeVar("T")
 
@@ -214,6 +214,7 @@ class Gate:
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="boot")
         self._guests = Reserve(self._restored)
         self._suites: dict[tuple[Target, str], dict[str, Verdict]] = {}
+        self._kernel_tests_made: dict[Flavour, dict[str, Path]] = {}
         self._told: dict[tuple[Target, str], tuple[Evidence, dict[str, str]]] = {}
         self._decoders: dict[Flavour, Decoder] = {}
         self._patched: series.PatchedTree | None = None
@@ -421,7 +422,7 @@ class Gate:
         """The verdict on whatever was to run on TARGET, if its kernel did not come up or is none for that machine."""
         if missing := self._missing(target):
             reason = f"machine '{target.machine}' is for a kernel with {', '.join(missing)}: choose another --base"
-            return Verdict(Outcome.SKIPPED, (reason,))
+            return verdict.skip(reason)
         try:
             self._boot(target)
         except GuestDied as death:
@@ -587,7 +588,7 @@ class Gate:
         if module not in self._modules_of(target.flavour):
             remedy = "run with --base 7.2" if target.config == DEFAULT_CONFIG else f"run with --config {DEFAULT_CONFIG}"
             reason = f"{module} needs what this kernel is built without (kmod/Kbuild): {remedy}"
-            return Verdict(verdict.Outcome.SKIPPED, (reason,))
+            return verdict.skip(reason)
         if lost := self._lost(target):
             return lost
         suite = self._known_suites[module]
@@ -762,9 +763,12 @@ class Gate:
 
     def prepare_kernel_tests(self, flavour: Flavour, report: Report) -> dict[str, Path]:
         """The kernel's own tests for FLAVOUR, built where they are not in the cache: those that its tree has."""
-        kernel, tests = self.kernel(flavour), self._kernel_tests.values()
-        modules = kernel_tests.build_modules(kernel, tests, self.cache, report)
-        return modules | kernel_tests.build_programs(kernel, tests, self.cache, report)
+        if flavour not in self._kernel_tests_made:
+            kernel, tests = self.kernel(flavour), self._kernel_tests.values()
+            modules = kernel_tests.build_modules(kernel, tests, self.cache, report)
+            programs_made = kernel_tests.build_programs(kernel, tests, self.cache, report)
+            self._kernel_tests_made[flavour] = modules | programs_made
+        return self._kernel_tests_made[flavour]
 
     def _kernel_test_once(self, target: Target, test: kernel_tests.Test) -> Evidence:
         """Run TEST in a guest; whatever it left behind, the pages that nobody owns have to look frozen (INV-01)."""

@@ -19,6 +19,7 @@ the tree: so it can be had of each kernel that exports what it asks for, whateve
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
@@ -111,15 +112,19 @@ def baseline(folder: Path, base: str, arch: str) -> dict[str, dict[str, str]]:
     Empty where nobody has recorded it.
     """
     path = folder / f"{base}-{arch}.json"
-    if not path.is_file():
-        return {}
+    return dict(_recorded(path)) if path.is_file() else {}
+
+
+@functools.cache
+def _recorded(path: Path) -> dict[str, dict[str, str]]:
+    """The baseline at PATH, read once: each of some thousand items asks for it."""
     recorded: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
     return recorded
 
 
 def sub_tests(folder: Path, tests: Iterable[str]) -> list[SubTest]:
     """The sub-tests of TESTS that any baseline of FOLDER knows."""
-    recorded = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    recorded = [_recorded(path) for path in sorted(folder.glob("*.json"))]
     lines = {test: dict.fromkeys(line for one in recorded for line in one.get(test, ())) for test in tests}
     return [SubTest(test, line) for test, found in lines.items() for line in found]
 
