@@ -125,16 +125,23 @@ class Apt:
         return fetched[0]
 
     def download_all(self, packages: Sequence[str]) -> list[Path]:
-        """Fetch PACKAGES and all that they depend on, and return the .debs.
+        """Fetch PACKAGES and all that they depend on, and return the .debs that are here now.
 
         Nothing counts as installed here, so that the answer is complete.
         Raises InfrastructureError when one of them does not arrive.
         """
-        wanted = ["install", "--download-only", "--no-install-recommends", *packages]
-        result = run(["apt-get", *self._options, "-q", "-y", *wanted], check=False)
+        return self._fetch(["install", "--download-only", "--no-install-recommends", *packages])
+
+    def download_alone(self, packages: Sequence[str]) -> list[Path]:
+        """Fetch PACKAGES and nothing else; otherwise as download_all()."""
+        return self._fetch(["download", *packages])
+
+    def _fetch(self, wanted: Sequence[str]) -> list[Path]:
+        archives = self.folder / "cache/archives"
+        result = run(["apt-get", *self._options, "-q", "-y", *wanted], cwd=archives, check=False)
         if result.status:
-            raise InfrastructureError(f"{', '.join(packages)} did not arrive: {_complaint(result.stderr)}")
-        return sorted((self.folder / "cache/archives").glob("*.deb"))
+            raise InfrastructureError(f"apt-get {' '.join(wanted)}: {_complaint(result.stderr)}")
+        return sorted(archives.glob("*.deb"))
 
     def _size(self, package: str, version: str) -> int | None:
         shown = run(["apt-cache", *self._options, "show", f"{package}={version}"], check=False).stdout

@@ -53,6 +53,7 @@ class Recipe:
 
     suites: tuple[str, ...]
     packages: tuple[str, ...]
+    alone: tuple[str, ...]
     programs: tuple[str, ...]
     folders: tuple[str, ...]
     links: Mapping[str, str]
@@ -63,7 +64,7 @@ def recipe(folder: Path = RECIPE) -> Recipe:
     """The recipe in FOLDER. Raises UserError when it cannot be understood."""
     try:
         data = tomllib.loads((folder / "recipe.toml").read_text())
-        words = {name: tuple(data[name]) for name in ("suites", "packages", "programs", "folders")}
+        words = {name: tuple(data[name]) for name in ("suites", "packages", "alone", "programs", "folders")}
         return Recipe(**words, links=MappingProxyType(data["links"]), files=MappingProxyType(data["files"]))
     except (KeyError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{folder / 'recipe.toml'}: {error}: see the comments in the file") from None
@@ -134,7 +135,8 @@ def _make(target: Target, place: Path, report: Report) -> None:
 def _fetch(target: Target, contents: Recipe, folder: Path) -> list[Path]:
     apt = Apt(folder, contents.suites, target.debian)
     apt.update()
-    return apt.download_all(contents.packages)
+    apt.download_all(contents.packages)
+    return apt.download_alone(contents.alone)
 
 
 def _lay_out(contents: Recipe, packages: Path, root: Path) -> None:

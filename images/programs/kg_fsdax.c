@@ -13,32 +13,6 @@
 #define FEATURES	(1024 + 0x60)
 #define EXTENTS		0x40
 
-/* Begin WORK in a child, which has to wait until what the pipe holds is taken from it. */
-static pid_t begin(int (*work)(int file), int file)
-{
-	pid_t child = fork();
-
-	if (child)
-		return child;
-	_exit(work(file) ? 1 : 0);
-}
-
-static void expect_waits(int (*work)(int file), int file, int ends[2], unsigned long pfn)
-{
-	pid_t child = begin(work, file);
-	int status;
-
-	kg_require(!kg_ended(child), "the page was taken away from who holds it");
-	kg_expect_count(pfn, 0, 1, "while somebody waits for it");
-	kg_take_from_pipe(ends, 'x');
-	kg_require(waitpid(child, &status, 0) == child && !status, "status %x", status);
-}
-
-static int punch(int file)
-{
-	return fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 2 * KG_PAGE);
-}
-
 /*
  * A hole is made where two blocks were; the next one stays what it is. Up to 6.14 a file
  * that nobody has mapped counts as one that nobody has pages of (kg_dax.c).
@@ -55,7 +29,7 @@ static void hole_waits_for_a_held_page(void)
 	map[KG_PAGE] = 'x';
 	pfn = kg_pfn_of(map + KG_PAGE);
 	kg_give_to_pipe(ends, map + KG_PAGE);
-	expect_waits(punch, file, ends, pfn);
+	kg_expect_waits(kg_punch, file, ends, pfn, 'x');
 	kg_expect_idle(pfn, "in a hole");
 	kg_expect(map[KG_PAGE] == 0, "the hole has '%c' in it", map[KG_PAGE]);
 	kg_expect(map[2 * KG_PAGE] == 2, "block 2 begins with %d", map[2 * KG_PAGE]);
@@ -84,7 +58,7 @@ static void unmount_waits_for_a_held_page(void)
 	kg_give_to_pipe(ends, map);
 	munmap(map, FILE_PAGES * KG_PAGE);
 	close(file);
-	expect_waits(unmount, -1, ends, pfn);
+	kg_expect_waits(unmount, -1, ends, pfn, 'x');
 	kg_expect_idle(pfn, "unmounted");
 }
 
@@ -245,7 +219,8 @@ static void truncation_waits_for_a_page_of_a_huge_mapping(void)
 
 	piece.map[7 * KG_PAGE] = 'x';
 	kg_give_to_pipe(ends, piece.map + 7 * KG_PAGE);
-	expect_waits(cut, piece.file, ends, kg_idle_dax_is_frozen() ? pfn : pfn + 7);
+	kg_expect_waits(cut, piece.file, ends,
+			kg_idle_dax_is_frozen() ? pfn : pfn + 7, 'x');
 	expect_all_idle(pfn, "truncated");
 }
 

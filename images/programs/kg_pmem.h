@@ -156,4 +156,28 @@ static inline bool kg_ended(pid_t child)
 	return false;
 }
 
+/*
+ * WORK on FILE, in a child, has to wait until what the pipe holds is taken from it: page
+ * PFN, which begins with FIRST.
+ */
+static inline void kg_expect_waits(int (*work)(int file), int file, int ends[2],
+				   unsigned long pfn, char first)
+{
+	pid_t child = fork();
+	int status;
+
+	if (!child)
+		_exit(work(file) ? 1 : 0);
+	kg_require(!kg_ended(child), "the page was taken away from who holds it");
+	kg_expect_count(pfn, 0, 1, "while somebody waits for it");
+	kg_take_from_pipe(ends, first);
+	kg_require(waitpid(child, &status, 0) == child && !status, "status %x", status);
+}
+
+/* A hole where the first two blocks of FILE were. */
+static inline int kg_punch(int file)
+{
+	return fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 2 * KG_PAGE);
+}
+
 #endif

@@ -18,7 +18,7 @@ REASONS = {
 @pytest.mark.program("kg_gate")
 @pytest.mark.machines(x86_64=["smp2"], arm64=["lse"])
 def test_program_that_misbehaves(gate: Any, target: Any, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kernelgate.gate.PROGRAM_SECONDS", 2.0)
+    monkeypatch.setattr("kernelgate.gate.PROGRAM_SECONDS", 0.5)
     verdict = gate.program(target, "kg_gate", case)
     assert not verdict.passed
     assert not verdict.skipped

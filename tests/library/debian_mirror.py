@@ -42,8 +42,8 @@ class Mirror:
         self._gpg("--output", str(public), "--export", name)
         return public
 
-    def package(self, package: str, version: str) -> Path:
-        """A linux-source PACKAGE in the pool, with the fake kernel in it."""
+    def package(self, package: str, version: str, depends: str = "") -> Path:
+        """A linux-source PACKAGE in the pool, with the fake kernel in it; it DEPENDS on another one, or on none."""
         place = self.folder / "packages" / f"{package}_{version}"
         kernel(place / "tree" / package)
         source = place / "root/usr/src"
@@ -51,7 +51,7 @@ class Mirror:
         subprocess.run(["tar", "-C", place / "tree", "-cJf", source / f"{package}.tar.xz", package], check=True)
         control = place / "root/DEBIAN/control"
         control.parent.mkdir()
-        control.write_text(_control(package, version))
+        control.write_text(_control(package, version, depends))
         deb = self.archive / f"pool/{package}_{version}_all.deb"
         deb.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["dpkg-deb", "-b", "-z0", place / "root", deb], check=True, capture_output=True)
@@ -103,10 +103,10 @@ class Mirror:
         subprocess.run(argv, check=True, capture_output=True)
 
     def _stanza(self, deb: Path) -> str:
-        package, version, _ = deb.stem.split("_")
+        control = subprocess.run(["dpkg-deb", "-f", deb], check=True, capture_output=True, text=True).stdout
         data = deb.read_bytes()
         where = f"Filename: {deb.relative_to(self.archive)}\nSize: {len(data)}\n"
-        return _control(package, version) + where + f"SHA256: {hashlib.sha256(data).hexdigest()}\n"
+        return control + where + f"SHA256: {hashlib.sha256(data).hexdigest()}\n"
 
 
 def configure(folder: Path, monkeypatch: pytest.MonkeyPatch, sources: str, name: str = "sources.list") -> None:
@@ -125,9 +125,10 @@ def configure(folder: Path, monkeypatch: pytest.MonkeyPatch, sources: str, name:
     monkeypatch.setenv("APT_CONFIG", str(folder / "apt.conf"))
 
 
-def _control(package: str, version: str) -> str:
+def _control(package: str, version: str, depends: str) -> str:
+    needs = f"Depends: {depends}\n" if depends else ""
     return (
-        f"Package: {package}\nVersion: {version}\nArchitecture: all\n"
+        f"Package: {package}\nVersion: {version}\nArchitecture: all\n{needs}"
         "Maintainer: A Person <person@example.org>\nDescription: kernel source\n"
     )
 

@@ -111,6 +111,17 @@ def test_download(mirror: Mirror, folder: Path, tmp_path: Path) -> None:
     assert steps[0].name == "download linux-source-7.2 7.2.13-1"
 
 
+def test_a_package_comes_alone_or_with_what_it_depends_on(mirror: Mirror, folder: Path) -> None:
+    first = mirror.package("linux-source-7.2", "7.2.13-1", depends="linux-source-7.3")
+    second = mirror.package("linux-source-7.3", "7.3.4-1")
+    mirror.suite("sid", [first, second])
+    with mirror.served():
+        apt = Apt(folder)
+        apt.update()
+        assert [deb.name for deb in apt.download_alone(["linux-source-7.2"])] == [first.name]
+        assert [deb.name for deb in apt.download_all(["linux-source-7.2"])] == [first.name, second.name]
+
+
 def test_a_package_that_was_tampered_with(mirror: Mirror, folder: Path, tmp_path: Path) -> None:
     deb = mirror.package("linux-source-7.2", "7.2.13-1")
     mirror.suite("sid", [deb])

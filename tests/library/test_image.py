@@ -24,10 +24,10 @@ def listing(archive: Path) -> list[str]:
     return subprocess.run(verbose, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
-def test_recipe_names_the_release_and_two_programs() -> None:
+def test_recipe_names_the_release_and_three_programs() -> None:
     contents = recipe()
     assert contents.suites == ("bookworm", "bookworm-security")
-    assert contents.programs == ("bin/busybox", "usr/sbin/dropbear")
+    assert contents.programs == ("bin/busybox", "usr/sbin/dropbear", "sbin/mkfs.xfs")
 
 
 def test_recipe_that_lacks_a_field_says_which(tmp_path: Path) -> None:

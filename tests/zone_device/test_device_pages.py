@@ -24,6 +24,13 @@ def test_file_systems(program_verdict: Any, judged: Any) -> None:
     judged(program_verdict)
 
 
+@pytest.mark.program("kg_reflink")
+@pytest.mark.machines(x86_64=["nvdimm"], arm64=["nvdimm"])
+def test_files_that_share_blocks(program_verdict: Any, judged: Any) -> None:
+    """Without XFS (configuration `devices`) no two files share a block, and each case says so."""
+    judged(program_verdict)
+
+
 @pytest.mark.program("kg_devdax")
 @pytest.mark.machines(x86_64=["nvdimm"], arm64=["nvdimm"])
 def test_device_dax(program_verdict: Any, judged: Any) -> None:
