@@ -421,8 +421,10 @@ class Gate:
     def _lost(self, target: Target) -> Verdict | None:
         """The verdict on whatever was to run on TARGET, if its kernel did not come up or is none for that machine."""
         if missing := self._missing(target):
-            reason = f"machine '{target.machine}' is for a kernel with {', '.join(missing)}: choose another --base"
-            return verdict.skip(reason)
+            options = ", ".join(missing)
+            return verdict.skip(
+                f"machine '{target.machine}' is for a kernel with {options}: choose another --base or --config"
+            )
         try:
             self._boot(target)
         except GuestDied as death:

@@ -27,8 +27,9 @@ from kernelgate.errors import InfrastructureError
 from kernelgate.machine import Machine
 from kernelgate.stopwatch import Stopwatch
 
-# A connection that fails is told by an exception; paramiko would print it besides.
+# A connection that fails is told by an exception; paramiko, or pytest for it, would print it besides.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
+logging.getLogger("paramiko").propagate = False
 
 # All in seconds under KVM; machine.PATIENCE stretches them for an emulated guest.
 CONNECT_SECONDS = 5.0

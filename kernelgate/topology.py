@@ -184,6 +184,9 @@ VIRTIO_MEM = (
 )
 """A device of which three quarters are plugged: one and a half of the kernel's memory blocks, of 128 MiB."""
 
+P2PDMA = ("-object", "memory-backend-ram,id=offered,size=4M", "-device", "ivshmem-plain,memdev=offered,master=on")
+"""A device that is memory alone, which a driver can offer to others; master: QEMU saves it with the guest."""
+
 VIRTIO_MEM_PATH = "/machine/peripheral/plug"
 """Where QEMU's monitor finds that device."""
 
@@ -204,6 +207,13 @@ SPECS = (
     MachineSpec("hugepages-1g", (Node(2, 2304),), ("arm64",), parameters=GIGANTIC, signs=(_pool(1048576, 1),)),
     MachineSpec("cma", (Node(2, 512),), parameters=("cma=64M",), signs=(CMA_SIGN,), needs=("DMA_CMA",)),
     MachineSpec("nvdimm", (Node(2, 512),), signs=(PMEM_SIGN,), persistent=128, needs=("BLK_DEV_PMEM", "FS_DAX")),
+    MachineSpec(
+        "p2pdma",
+        (Node(2, 512),),
+        extra=P2PDMA,
+        signs=(Sign("device of memory", "/proc/bus/pci/devices", r"^\S+\s(1af41110)\s", "1af41110"),),
+        needs=("PCI_P2PDMA",),
+    ),
     MachineSpec(
         "virtio-mem",
         (Node(2, 512),),

@@ -70,15 +70,31 @@ static inline void kg_set_frozen(struct page *page)
 #define KG_GVE_BIAS	INT_MAX
 #endif
 
-/* Memory of a process for a case that has none; 0 where KUnit has none (before 6.11). */
-static inline unsigned long kg_user_memory(struct kunit *test, unsigned long size)
+/* Has KUnit a process for a case that asks for one (since 6.11)? */
+static inline bool kg_has_user_mappings(void)
 {
 #ifdef KG_HAVE_KUNIT_MMAP
-	return kunit_vm_mmap(test, NULL, 0, size, PROT_READ | PROT_WRITE,
-			     MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	return true;
+#else
+	return false;
+#endif
+}
+
+/* @file mapped by that process; 0 where it has none, or the mapping fails. */
+static inline unsigned long kg_user_mapping(struct kunit *test, struct file *file,
+					    unsigned long size, unsigned long flags)
+{
+#ifdef KG_HAVE_KUNIT_MMAP
+	return kunit_vm_mmap(test, file, 0, size, PROT_READ | PROT_WRITE, flags, 0);
 #else
 	return 0;
 #endif
+}
+
+/* Memory of that process, which is nobody else's. */
+static inline unsigned long kg_user_memory(struct kunit *test, unsigned long size)
+{
+	return kg_user_mapping(test, NULL, size, MAP_ANONYMOUS | MAP_PRIVATE);
 }
 
 /* The largest order of a page allocation; until 6.3 MAX_ORDER was one more. */
@@ -502,5 +518,12 @@ static inline bool kg_page_is_large_kmalloc(const struct page *page)
 	return false;
 #endif
 }
+
+/* Who can use memory of another device says so since 6.2; before, such memory was never mapped. */
+#ifdef KG_HAVE_FOLL_PCI_P2PDMA
+#define KG_FOLL_PCI_P2PDMA	FOLL_PCI_P2PDMA
+#else
+#define KG_FOLL_PCI_P2PDMA	0
+#endif
 
 #endif

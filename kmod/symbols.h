@@ -35,4 +35,15 @@ static inline void *kg_lookup(const char *name)
 	return lookup_name ? (void *)lookup_name(name) : NULL;
 }
 
+/* For a handler at the first instruction of a function: go on as if that had returned. */
+static inline void kg_return(struct pt_regs *regs)
+{
+#ifdef CONFIG_X86
+	regs->ip = *(unsigned long *)regs->sp;
+	regs->sp += sizeof(unsigned long);
+#else
+	instruction_pointer_set(regs, procedure_link_pointer(regs));
+#endif
+}
+
 #endif

@@ -18,6 +18,13 @@ def test_kinds_of_devices(kunit_verdict: Any, judged: Any) -> None:
     judged(kunit_verdict)
 
 
+@pytest.mark.suite("kg_p2pdma")
+@pytest.mark.machines(x86_64=["p2pdma"], arm64=["p2pdma"])
+def test_memory_that_devices_share(kunit_verdict: Any, judged: Any) -> None:
+    """Without PCI_P2PDMA (configuration `devices`) no device offers memory, and the machine is skipped."""
+    judged(kunit_verdict)
+
+
 @pytest.mark.program("kg_fsdax")
 @pytest.mark.machines(x86_64=["nvdimm"], arm64=["nvdimm"])
 def test_file_systems(program_verdict: Any, judged: Any) -> None:
