@@ -205,6 +205,12 @@ SPECS = (
         "hugepages-1g", (Node(2, 2304),), ("x86_64",), parameters=(HVO, *GIGANTIC), signs=(HVO_SIGN, _pool(1048576, 1))
     ),
     MachineSpec("hugepages-1g", (Node(2, 2304),), ("arm64",), parameters=GIGANTIC, signs=(_pool(1048576, 1),)),
+    MachineSpec(
+        "hugetlb-cma",
+        (Node(2, 2304),),
+        parameters=("hugetlb_cma=1G",),
+        signs=(Sign("area for a gigantic page", "/proc/meminfo", r"^CmaTotal:\s+(.*)$", "1048576 kB"),),
+    ),
     MachineSpec("cma", (Node(2, 512),), parameters=("cma=64M",), signs=(CMA_SIGN,), needs=("DMA_CMA",)),
     MachineSpec("nvdimm", (Node(2, 512),), signs=(PMEM_SIGN,), persistent=128, needs=("BLK_DEV_PMEM", "FS_DAX")),
     MachineSpec(

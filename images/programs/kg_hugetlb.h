@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Huge pages: the pool that the system keeps of them, and one that is mapped.
+ * Huge pages: the pool that the system keeps of them, and one that is mapped. In the pool
+ * they are frozen, in use they have one reference, their tails are always frozen, and what
+ * the allocator gets back is as all that is free.
  */
 #ifndef KG_HUGETLB_H
 #define KG_HUGETLB_H
@@ -9,7 +11,8 @@
 
 #define KG_HUGE_SIZE	(2UL << 20)
 #define KG_HUGE_PAGES	(KG_HUGE_SIZE / KG_PAGE)
-#define KG_POOL		"/sys/kernel/mm/hugepages/hugepages-2048kB/"
+#define KG_SIZES	"/sys/kernel/mm/hugepages/"
+#define KG_POOL		KG_SIZES "hugepages-2048kB/"
 
 /* To begin a case with that is about shared struct pages. */
 static inline void kg_need_sharing(void)
@@ -46,6 +49,48 @@ static inline char *kg_map_huge(unsigned long pages)
 static inline void kg_unmap_huge(char *map, unsigned long pages)
 {
 	kg_require(!munmap(map, pages * KG_HUGE_SIZE), "munmap: %s", strerror(errno));
+}
+
+/* A few of them; the scan that a case ends with, and is made here in between, sees all. */
+static inline void kg_expect_tails(unsigned long head, unsigned long pages)
+{
+	unsigned long i;
+
+	for (i = 1; i < pages; i *= 2)
+		kg_expect(kg_frozen(head + i), "tail %lu of %lx has raw %08x", i, head,
+			  kg_raw(head + i));
+}
+
+static inline void kg_expect_used(unsigned long head, unsigned long pages)
+{
+	kg_expect(kg_flags(head) & KG_HUGE, "pfn %lx is mapped and no huge page", head);
+	kg_expect(kg_raw(head) == 1, "the huge page %lx is in use with raw %08x", head,
+		  kg_raw(head));
+	kg_expect_tails(head, pages);
+}
+
+static inline void kg_expect_pooled(unsigned long head, unsigned long pages)
+{
+	kg_expect(kg_flags(head) & KG_HUGE, "pfn %lx has left the pool", head);
+	kg_expect(kg_frozen(head), "the huge page %lx is in the pool with raw %08x", head,
+		  kg_raw(head));
+	kg_expect_tails(head, pages);
+}
+
+/* All that is free of the pages from @first on is frozen; returns how many that are. */
+static inline unsigned long kg_expect_freed(unsigned long first, unsigned long pages)
+{
+	unsigned long pfn, free = 0, wrong = 0;
+
+	for (pfn = first; pfn < first + pages; pfn++) {
+		kg_expect(!(kg_flags(pfn) & KG_HUGE), "pfn %lx is a huge page still", pfn);
+		if (!(kg_flags(pfn) & KG_BUDDY))
+			continue;
+		free++;
+		wrong += !kg_frozen(pfn);
+	}
+	kg_expect(!wrong, "%lu of %lu free pages from %lx on are not frozen", wrong, free, first);
+	return free;
 }
 
 #endif

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Huge pages on their way: from the allocator into the pool, from there to a process, and
- * back. In the pool they are frozen, in use they have one reference, their tails are always
- * frozen, and what the allocator gets back is as all that is free.
+ * back.
  */
 #include "kg_hugetlb.h"
 
-#define KG_SIZES	"/sys/kernel/mm/hugepages/"
 #define KG_NR		4UL
 
 /* Pages too large for the allocator's lists, of a size that arm64 has with pages of 4 KiB. */
@@ -17,48 +15,6 @@
 #ifndef MAP_HUGE_SHIFT
 #define MAP_HUGE_SHIFT		26
 #endif
-
-/* A few of them; the scan that a case ends with, and is made here in between, sees all. */
-static void kg_expect_tails(unsigned long head, unsigned long pages)
-{
-	unsigned long i;
-
-	for (i = 1; i < pages; i *= 2)
-		kg_expect(kg_frozen(head + i), "tail %lu of %lx has raw %08x", i, head,
-			  kg_raw(head + i));
-}
-
-static void kg_expect_used(unsigned long head, unsigned long pages)
-{
-	kg_expect(kg_flags(head) & KG_HUGE, "pfn %lx is mapped and no huge page", head);
-	kg_expect(kg_raw(head) == 1, "the huge page %lx is in use with raw %08x", head,
-		  kg_raw(head));
-	kg_expect_tails(head, pages);
-}
-
-static void kg_expect_pooled(unsigned long head, unsigned long pages)
-{
-	kg_expect(kg_flags(head) & KG_HUGE, "pfn %lx has left the pool", head);
-	kg_expect(kg_frozen(head), "the huge page %lx is in the pool with raw %08x", head,
-		  kg_raw(head));
-	kg_expect_tails(head, pages);
-}
-
-/* All that is free of the pages from @first on is frozen; returns how many that are. */
-static unsigned long kg_expect_freed(unsigned long first, unsigned long pages)
-{
-	unsigned long pfn, free = 0, wrong = 0;
-
-	for (pfn = first; pfn < first + pages; pfn++) {
-		kg_expect(!(kg_flags(pfn) & KG_HUGE), "pfn %lx is a huge page still", pfn);
-		if (!(kg_flags(pfn) & KG_BUDDY))
-			continue;
-		free++;
-		wrong += !kg_frozen(pfn);
-	}
-	kg_expect(!wrong, "%lu of %lu free pages from %lx on are not frozen", wrong, free, first);
-	return free;
-}
 
 static void pages_of_the_pool_come_and_go(void)
 {

@@ -45,6 +45,13 @@ def test_huge_pages(program_verdict: Any, judged: Any) -> None:
     judged(program_verdict)
 
 
+@OUTCOMES
+@pytest.mark.program("kg_hugetlb_cma")
+@pytest.mark.machines(x86_64=["hugetlb-cma"], arm64=["hugetlb-cma"])
+def test_huge_pages_of_an_area(program_verdict: Any, judged: Any) -> None:
+    judged(program_verdict)
+
+
 @pytest.mark.program("kg_hugetlb_offline")
 @pytest.mark.machines(x86_64=["hotplug"], arm64=["virtio-mem"])
 def test_huge_pages_of_a_block_that_goes_offline(gate: Any, target: Target, case: Case, judged: Any) -> None:

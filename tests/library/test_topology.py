@@ -36,7 +36,7 @@ def backend(node: int, mebibytes: int, share: str = "off") -> str:
 
 def test_the_machines_of_each_architecture() -> None:
     common = {"up", "smp2", "smp4-numa2", "numa-memoryless", "hugepages", "hugepages-1g", "cma", "nvdimm", "p2pdma"}
-    common |= {"virtio-mem"}
+    common |= {"hugetlb-cma", "virtio-mem"}
     assert set(specs("x86_64")) == common | {"hotplug"}
     assert set(specs("arm64")) == common | {"lse", "llsc", "kexec"}
 
@@ -55,7 +55,7 @@ def test_machine_of_another_architecture_names_it() -> None:
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_machine_can_be(spec: MachineSpec) -> None:
-    limit = 2304 if spec.name == "hugepages-1g" else 1024  # MiB
+    limit = 2304 if spec.name in ("hugepages-1g", "hugetlb-cma") else 1024  # MiB
     assert 0 < spec.memory <= limit, "a guest has at most 1 GiB, but for one page of 1 GiB and what is around it"
     assert 0 < spec.cpus <= 16, "NR_CPUS of kconfigs/"
     assert all(node.cpus or node.memory for node in spec.nodes)

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Pages of 1 GiB that the pool has of a contiguous area which is kept for them. They are
+ * not touched: that would take an emulated CPU a second each.
+ */
+#include "kg_hugetlb.h"
+
+#define KG_GIGANTIC		KG_SIZES "hugepages-1048576kB/"
+#define KG_GIGANTIC_PAGES	((1UL << 30) / KG_PAGE)
+#define KG_AREA			"/sys/kernel/debug/cma/hugetlb0/"
+#define KG_ROUNDS		2
+
+static void kg_need_area(void)
+{
+	if (access(KG_AREA, F_OK))
+		kg_skip("no area is kept for huge pages: run on --machine hugetlb-cma");
+	kg_require(kg_read(KG_AREA "count") == KG_GIGANTIC_PAGES, "the area is not of one page");
+}
+
+static void kg_set_gigantic(unsigned long pages)
+{
+	unsigned long got;
+
+	kg_write(KG_GIGANTIC "nr_hugepages", pages);
+	got = kg_read(KG_GIGANTIC "nr_hugepages");
+	kg_require(got == pages, "asked for %lu gigantic pages, got %lu", pages, got);
+}
+
+/* What the area has back can be had again. */
+static void gigantic_page_of_an_area_comes_and_goes(void)
+{
+	unsigned long head, free;
+	int round;
+
+	kg_need_area();
+	head = kg_read(KG_AREA "base_pfn");
+	for (round = 0; round < KG_ROUNDS; round++) {
+		kg_set_gigantic(1);
+		kg_expect_pooled(head, KG_GIGANTIC_PAGES);
+		kg_expect_invariant();
+		kg_set_gigantic(0);
+		kg_drain();
+		free = kg_expect_freed(head, KG_GIGANTIC_PAGES);
+		kg_expect(free > KG_GIGANTIC_PAGES / 2, "only %lu of its pages are free", free);
+	}
+}
+
+const struct kg_case kg_cases[] = {
+	KG_CASE("HTLB-02", gigantic_page_of_an_area_comes_and_goes),
+	{}
+};
