@@ -732,8 +732,9 @@ class Gate:
         Its test runs once on TARGET, in a pristine guest. Skipped is what nobody has recorded of this base, or of
         a kernel with these options, of which many a sub-test wants one.
         """
-        if target.config != DEFAULT_CONFIG:
-            return verdict.skip(f"recorded of another configuration: run with --config {DEFAULT_CONFIG}")
+        wanted = self._kernel_tests[sub.test].config
+        if target.config != wanted:
+            return verdict.skip(f"{sub.test} is recorded of another configuration: run with --config {wanted}")
         kernel = self.kernel(target.flavour)
         base = ".".join(kernel.version.split(".")[:2])
         recorded = kernel_tests.baseline(self.options.root / kernel_tests.BASELINES, base, kernel.arch).get(sub.test)
@@ -764,7 +765,12 @@ class Gate:
         return kernel_tests.read(self.options.root / kernel_tests.FILE)
 
     def prepare_kernel_tests(self, flavour: Flavour, report: Report) -> dict[str, Path]:
-        """The kernel's own tests for FLAVOUR, built where they are not in the cache: those that its tree has."""
+        """The kernel's own tests for FLAVOUR, built where they are not in the cache: those that its tree has.
+
+        None where the kernel did not build, which each of its tests is told.
+        """
+        if isinstance(self._kernels[flavour], BuildError):
+            return {}
         if flavour not in self._kernel_tests_made:
             kernel, tests = self.kernel(flavour), self._kernel_tests.values()
             modules = kernel_tests.build_modules(kernel, tests, self.cache, report)
@@ -783,8 +789,11 @@ class Gate:
             def work() -> Result:
                 guest.insmod(probe)
                 guest.shell(test.prepare or "true", check=True)
+                if test.before:
+                    guest.insmod(made[Path(test.before).stem])
                 if test.module:
                     result = guest.insmod(made[test.name], *shlex.split(test.arguments), timeout=test.seconds)
+                    guest.shell(test.after or "true", test.seconds, check=True)
                 else:
                     guest.put(made[test.name], f"/tmp/{test.name}")
                     result = guest.shell(f"cd /tmp && ./{test.name} {test.arguments}", test.seconds)

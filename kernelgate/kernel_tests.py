@@ -9,9 +9,12 @@ tests/in_tree/in_tree.toml names them:
     machine = "hugepages"           # a group of machines (MACHINES, below); "plain" by default
     seconds = 60                    # how long it may take, stretched as everything is
 
-    [test_xarray]
-    module = "lib/test_xarray.c"    # it is not a program but a module, of the first of such files
-    says = 'XArray: (\\d+) of \\1 tests passed'        # what it writes where it is content; without, it writes KTAP
+    [rcutorture]
+    module = ["kernel/rcu/rcutorture.c"]            # it is not a program but a module, of the first of such files
+    before = "kernel/torture.c"     # a module that has to be there first
+    after = "sleep 30; rmmod rcutorture"            # what a shell does when both are
+    says = 'End of test: SUCCESS'   # what it writes to the kernel's log where it is content; without, it writes KTAP
+    config = "devices"              # the configuration that it asks for; "debug_vm" by default
 
 A program is static, so that it needs no library of the guest's image. A module is compiled as one from outside
 the tree: so it can be had of each kernel that exports what it asks for, whatever that was configured for.
@@ -35,6 +38,7 @@ from kernelgate.cache import Cache
 from kernelgate.errors import BuildError, InfrastructureError, UserError, unknown
 from kernelgate.kbuild import TOOLCHAINS
 from kernelgate.progress import Report, Step
+from kernelgate.selection import DEFAULT_CONFIG
 
 FILE = Path("tests/in_tree/in_tree.toml")
 BASELINES = Path("tests/in_tree/baseline")
@@ -47,7 +51,19 @@ FOLDERS = ("mm", "vm")
 _COPIED = ("tools/arch", "tools/build", "tools/include", "tools/lib", "tools/scripts")
 """What their makefile includes, besides what lies in SELFTESTS and in the folders beside theirs."""
 _BESIDE = ("pidfd", "x86", "clone3")
-_KEYS = {"arguments": str, "prepare": str, "machine": str, "seconds": int, "module": list, "says": str}
+_HEADERS = ("mm/gup_test.h", "lib/test_hmm_uapi.h")
+"""What programs include of the kernel's own sources."""
+_KEYS = {
+    "arguments": str,
+    "prepare": str,
+    "machine": str,
+    "seconds": int,
+    "module": list,
+    "before": str,
+    "after": str,
+    "says": str,
+    "config": str,
+}
 
 MACHINES = {
     "plain": {"x86_64": ("smp2",), "arm64": ("lse",)},
@@ -67,7 +83,10 @@ class Test:
     machine: str = "plain"
     seconds: int = 20
     module: tuple[str, ...] = ()
+    before: str = ""
+    after: str = ""
     says: str = ""
+    config: str = DEFAULT_CONFIG
 
 
 @dataclass(frozen=True)
@@ -96,14 +115,16 @@ def _test(path: Path, name: str, table: Mapping[str, Any]) -> Test:
         if key not in _KEYS or not isinstance(value, _KEYS[key]):
             wanted = ", ".join(f"{key} ({kind.__name__})" for key, kind in _KEYS.items())
             raise UserError(f"{path}: {name}: {key}: a test may have {wanted}")
+    if not table.get("module") and (table.get("before") or table.get("after")):
+        raise UserError(f"{path}: {name}: 'before' and 'after' are for a module: a program may 'prepare'")
     if table.get("machine", "plain") not in MACHINES:
         raise UserError(f"{path}: {name}: {unknown('machine', str(table['machine']), MACHINES)}")
     return Test(name, **{**table, "module": tuple(table.get("module", ()))})
 
 
-def of_machine(tests: Mapping[str, Test], machine: str) -> list[str]:
-    """The names of those of TESTS that ask for the group MACHINE."""
-    return [name for name, test in tests.items() if test.machine == machine]
+def asking_for(tests: Mapping[str, Test], machine: str, config: str = DEFAULT_CONFIG) -> list[str]:
+    """The names of those of TESTS that ask for the group MACHINE and the configuration CONFIG."""
+    return [name for name, test in tests.items() if (test.machine, test.config) == (machine, config)]
 
 
 def baseline(folder: Path, base: str, arch: str) -> dict[str, dict[str, str]]:
@@ -130,11 +151,12 @@ def sub_tests(folder: Path, tests: Iterable[str]) -> list[SubTest]:
 
 
 def build_modules(kernel: Kernel, tests: Iterable[Test], cache: Cache, report: Report) -> dict[str, Path]:
-    """The modules among TESTS that the tree of KERNEL has, by name.
+    """The modules among TESTS that the tree of KERNEL has, and what they want before them, by name.
 
+    Only those of the configuration that KERNEL has: another one may not export what they ask for.
     Raises InfrastructureError with the compiler's lines where one does not build.
     """
-    sources = {test.name: path for test in tests if (path := _module_source(kernel.source_dir, test))}
+    sources = _module_sources(kernel.source_dir, [test for test in tests if test.config == kernel.config])
     key = f"{kernel.key}-{kernel.build_id[:12]}-{_digest(sources.values())}"
 
     def make(place: Path) -> None:
@@ -151,8 +173,14 @@ def build_modules(kernel: Kernel, tests: Iterable[Test], cache: Cache, report: R
     return {name: folder / f"{path.stem}.ko" for name, path in sources.items()}
 
 
-def _module_source(tree: Path, test: Test) -> Path | None:
-    return next((tree / name for name in test.module if (tree / name).is_file()), None)
+def _module_sources(tree: Path, tests: Iterable[Test]) -> dict[str, Path]:
+    sources: dict[str, Path] = {}
+    for test in tests:
+        if found := next((tree / name for name in test.module if (tree / name).is_file()), None):
+            sources[test.name] = found
+            if test.before:
+                sources[Path(test.before).stem] = tree / test.before
+    return sources
 
 
 def build_programs(kernel: Kernel, tests: Iterable[Test], cache: Cache, report: Report) -> dict[str, Path]:
@@ -165,7 +193,8 @@ def build_programs(kernel: Kernel, tests: Iterable[Test], cache: Cache, report: 
     names = [test.name for test in tests if not test.module and (place_of / f"{test.name}.c").is_file()]
     files = sorted(path for folder in (place_of, tree / "include/uapi") for path in folder.rglob("*") if path.is_file())
     tools = TOOLCHAINS[kernel.arch]
-    key = f"{kernel.arch}-{_digest([*files, tree / 'mm/gup_test.h'], kbuild.compiler_version(tools), *names)}"
+    headers = [tree / name for name in _HEADERS]
+    key = f"{kernel.arch}-{_digest([*files, *headers], kbuild.compiler_version(tools), *names)}"
 
     def make(place: Path) -> None:
         report(Step(f"the tree's own programs for {kernel.version} {kernel.arch}"))

@@ -19,6 +19,7 @@ PARAMETERS = (
     "panic=-1",  # a panic reboots at once, which -no-reboot makes the end of QEMU
     "nokaslr",  # addresses in a splat are those of vmlinux
     "log_buf_len=1M",  # /dev/kmsg is read after the test: nothing of it may be overwritten
+    "kfence.sample_interval=0",  # pages of its pool look like slabs, and have a reference; who wants it says so
     "printk.devkmsg=on",  # what user space writes to the log is not rationed
     # A CPU that is stuck is told of after 8 s instead of 20. Emulated on a host with five
     # times more to do than it has CPUs, no CPU of a sound guest stands still that long.

@@ -16,6 +16,7 @@
 #ifndef KG_FROZEN_SCAN_H
 #define KG_FROZEN_SCAN_H
 
+#include <linux/kfence.h>
 #include <linux/memory_hotplug.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
@@ -83,6 +84,15 @@ static unsigned long kg_scan_buddy(struct kg_scan *scan, struct page *page)
 	return nr;
 }
 
+/*
+ * KFENCE has a pool of its own, taken once and for good: its pages look like slabs to
+ * the slab allocator (kfence_init_pool() in mm/kfence/core.c), and count 1.
+ */
+static bool kg_is_kfence(const struct page *page)
+{
+	return is_kfence_address(page_address(page));
+}
+
 /* Check what is at @page. Returns by how many pages to go on. */
 static unsigned long kg_scan_one(struct kg_scan *scan, struct page *page)
 {
@@ -93,7 +103,7 @@ static unsigned long kg_scan_one(struct kg_scan *scan, struct page *page)
 		scan->tails++;
 		if (!kg_page_is_fake_head(page))
 			kg_scan_page(scan, page, "tail");
-	} else if (PageSlab(page) && kg_slab_is_frozen()) {
+	} else if (PageSlab(page) && kg_slab_is_frozen() && !kg_is_kfence(page)) {
 		scan->slabs++;
 		kg_scan_page(scan, page, "slab");
 	} else if (kg_page_is_large_kmalloc(page)) {

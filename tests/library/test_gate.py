@@ -11,7 +11,8 @@ from kernelgate.command import Result
 from kernelgate.errors import BuildError, EmulatorFault, InfrastructureError, StarvedGuest
 from kernelgate.gate import Gate, Options, configured_as, layout, steadied
 from kernelgate.kernel_tests import SubTest
-from kernelgate.selection import Target
+from kernelgate.progress import silent
+from kernelgate.selection import Flavour, Target
 from kernelgate.suites import Case
 from kernelgate.topology import MachineSpec, Node, Sign
 from kernelgate.variant import Variant
@@ -90,11 +91,24 @@ def test_case_of_a_kernel_that_does_not_build_says_so(tmp_path: Path) -> None:
         gate.kunit(target, "kg_numa", Case("NUMA-01", "any"), alone=True)
 
 
-def test_what_the_kernels_own_tests_do_is_known_of_one_configuration(tmp_path: Path) -> None:
-    gate = Gate(Options(tmp_path, tmp_path / "cache", tmp_path / "results"))
-    judged = gate.recorded(Target("x86_64", "smp2", "production"), SubTest("cow", "any"))
+@pytest.mark.parametrize(
+    ("name", "asked", "wanted"), [("cow", "production", "debug_vm"), ("rcutorture", "debug_vm", "devices")]
+)
+def test_what_the_kernels_own_tests_do_is_known_of_one_configuration(
+    tmp_path: Path, name: str, asked: str, wanted: str
+) -> None:
+    gate = Gate(Options(ROOT, tmp_path / "cache", tmp_path / "results"))
+    judged = gate.recorded(Target("x86_64", "smp2", asked), SubTest(name, "any"))
     assert judged.skipped
-    assert judged.explain().endswith("run with --config debug_vm")
+    assert judged.explain().endswith(f"run with --config {wanted}")
+
+
+def test_kernel_that_does_not_build_has_no_tests_of_its_own(tmp_path: Path) -> None:
+    gate, flavour = Gate(Options(ROOT, tmp_path / "cache", tmp_path / "results")), Flavour("x86_64", "debug_vm")
+    gate._kernels[flavour] = BuildError("mm/gup.c does not compile")
+    assert gate.prepare_kernel_tests(flavour, silent) == {}
+    with pytest.raises(BuildError, match="gup"):
+        gate.recorded(Target("x86_64", "smp2", "debug_vm"), SubTest("cow", "any"))
 
 
 class Files:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kernelgate import kernel_tests
+from kernelgate import kconfig, kernel_tests
 from kernelgate.dmesg import parse_kmsg
 from kernelgate.errors import UserError
 from kernelgate.kernel_tests import SubTest
@@ -129,11 +129,21 @@ def test_table_of_the_project_can_be_read() -> None:
     tests = kernel_tests.read(ROOT / kernel_tests.FILE)
     assert tests["test_xarray"].module and not tests["cow"].module
     assert {test.machine for test in tests.values()} <= set(kernel_tests.MACHINES)
+    assert {test.config for test in tests.values()} <= set(kconfig.configurations(ROOT / "kconfigs"))
+    assert tests["rcutorture"].before and tests["rcutorture"].config == "devices"
+    asking = [kernel_tests.asking_for(tests, "plain", config) for config in ("debug_vm", "devices")]
+    assert "cow" not in asking[0] and "test_xarray" in asking[0]
+    assert "rcutorture" in asking[1] and "test_xarray" not in asking[1]
 
 
 @pytest.mark.parametrize(
     ("text", "named"),
-    [("[cow]\nseconds = 'x'", "seconds"), ("[cow]\nsecond = 3", "second"), ("[cow", "table declaration")],
+    [
+        ("[cow]\nseconds = 'x'", "seconds"),
+        ("[cow]\nafter = 'x'", "for a module"),
+        ("[cow]\nsecond = 3", "second"),
+        ("[cow", "table declaration"),
+    ],
 )
 def test_mistake_in_the_table_is_named(tmp_path: Path, text: str, named: str) -> None:
     (tmp_path / "in_tree.toml").write_text(text)
