@@ -21,6 +21,9 @@ KCONFIGS = ROOT / "kconfigs"
 IN_TREE = "in_tree"
 """The folder of the kernel's own tests, and the marker of what is in it."""
 IN_TREE_CASE = "IT-01"
+SOAK = "soak"
+"""The same of what only takes time."""
+SOAK_CASE = "SOAK-01"
 GATE = pytest.StashKey[Any]()
 ARCHES = pytest.StashKey[tuple[str, ...]]()
 CONFIGS = pytest.StashKey[tuple[str, ...]]()
@@ -54,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--jobs", type=int, metavar="N", help="parallel compilers (default: one more than processors)")
     add("--cache", metavar="DIR", help="cache folder (default: KERNELGATE_CACHE, or ~/.cache/kernelgate)")
     add("--repeat", type=int, default=1, metavar="N", help="each test N times, each time in a guest of its own")
+    add("--soak-seconds", type=int, default=15, metavar="N", help="each stressor of -m soak (default: %(default)s)")
     add("--no-decode", action="store_true", help="leave the addresses of a failure's splats as they are: it is faster")
     add("--results", default="results", help="where failures leave what replays them (default: %(default)s)")
 
@@ -105,10 +109,12 @@ def _configuration(name: str) -> selection.Configuration:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Some thousand items that take minutes: the kernel's own tests are there when they are asked for by name."""
-    asked = " ".join([config.option.keyword, *config.args])
-    wanted = IN_TREE in asked or IN_TREE_CASE in config.getoption("case")
-    return True if collection_path == ROOT / "tests" / IN_TREE and not wanted else None
+    """What takes long by its nature, the kernel's own tests and the soak, is there when it is asked for by name."""
+    asked = " ".join([config.option.keyword, config.option.markexpr, *config.args])
+    for name, case in ((IN_TREE, IN_TREE_CASE), (SOAK, SOAK_CASE)):
+        if collection_path == ROOT / "tests" / name:
+            return None if name in asked or case in config.getoption("case") else True
+    return None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -248,6 +254,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         terminal.line(report.outlook(targets, to_build))
         with report.progress(terminal) as show:
             gate.prepare(flavours, show)
+            gate.prepare_images(targets, show)
             for flavour in sorted({target.flavour for item in session.items if (target := _in_tree(item))}):
                 gate.prepare_kernel_tests(flavour, show)
         gate.foresee(targets)

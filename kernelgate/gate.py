@@ -54,6 +54,7 @@ from kernelgate.manifest import KnownDefect, Manifest
 from kernelgate.progress import Report, silent
 from kernelgate.reserve import Reserve
 from kernelgate.selection import AS_FOUND, DEFAULT_CONFIG, SOURCES, Flavour, Target
+from kernelgate.soak import Stressor
 from kernelgate.static_rules import Site
 from kernelgate.suites import CRASH_MODULE, HANDOVER_MODULE, PROBE_MODULE, Case, Suite
 from kernelgate.topology import Boot, MachineSpec, Sign
@@ -79,6 +80,9 @@ HANDOVER_SECONDS = 10.0
 
 CONSOLE_LINES = 10
 """How much of the console is shown of a kernel that did not come up."""
+
+SOAK_SLACK = 4
+"""How many times longer than asked a stressor may take to begin and end, before the machine's patience."""
 
 DECODED_SPLATS = 5
 """How many of a failure's splats get file and line, which takes seconds each; the first ones tell what it is."""
@@ -205,8 +209,7 @@ class Gate:
         self._kernels: dict[Flavour, Kernel | BuildError] = {}
         self._modules: dict[Flavour, dict[str, KernelModule]] = {}
         self._programs: dict[str, dict[str, Path]] = {}
-        self._images: dict[str, Path] = {}
-        self._initramfs: dict[str, Path] = {}
+        self._initramfs: dict[tuple[str, str], Path] = {}
         self._accels: dict[Flavour, str] = {}
         self._booted: dict[Target, Booted | KernelgateError] = {}
         self._booting = threading.Lock()
@@ -260,10 +263,19 @@ class Gate:
                 continue
             kmod = self.options.root / "kmod"
             self._modules[flavour] = build.build_modules(self.kernel(flavour), kmod, self.cache, report)
-            if flavour.arch not in self._images:
-                self._images[flavour.arch] = image.make(flavour.arch, self.cache, report)
+            if flavour.arch not in self._programs:
+                image.make(flavour.arch, self.cache, report)
                 folder = self.options.root / suites.PROGRAMS
                 self._programs[flavour.arch] = programs.build(flavour.arch, folder, self.cache, report)
+
+    def prepare_images(self, targets: Iterable[Target], report: Report) -> None:
+        """Make the images of those machines of TARGETS that have more in them than the others."""
+        for target in sorted(set(targets) - {SOURCES}, key=str):
+            if topology.find(target.arch, target.machine).image:
+                self._image(target, report)
+
+    def _image(self, target: Target, report: Report = silent) -> Path:
+        return image.make(target.arch, self.cache, report, topology.find(target.arch, target.machine).image)
 
     def sources(self, report: Report = silent) -> Sources:
         """The tree under test, patched if it is not yet; of kernels built elsewhere, the tree of the first."""
@@ -486,10 +498,11 @@ class Gate:
 
     def _boot_of(self, target: Target) -> Boot:
         kernel, spec = self.kernel(target.flavour), topology.find(target.arch, target.machine)
-        if target.arch not in self._initramfs:
-            path = self._scratch / f"initramfs-{target.arch}"
-            self._initramfs[target.arch] = image.with_key(self._images[target.arch], self._the_key.public, path)
-        initramfs = self._initramfs[target.arch]
+        what = (target.arch, spec.image)
+        if what not in self._initramfs:
+            path = self._scratch / "-".join(("initramfs", *what))
+            self._initramfs[what] = image.with_key(self._image(target), self._the_key.public, path)
+        initramfs = self._initramfs[what]
         accel = accelerator.choose(kernel, spec, initramfs, self.options.accel, self.cache)
         self._accels[target.flavour] = accel
         return Boot(kernel, spec, initramfs, accel, self.options.append)
@@ -802,6 +815,23 @@ class Gate:
 
             return self._observe(target, guest, f"{test.name} {test.arguments}".strip(), work)
 
+    def soak(self, target: Target, stressor: Stressor, seconds: int) -> Verdict:
+        """The verdict on STRESSOR, of stress-ng, that works on memory for SECONDS in a pristine guest."""
+        return self._lost(target) or steadied(lambda: self._soak_once(target, stressor, seconds))
+
+    def _soak_once(self, target: Target, stressor: Stressor, seconds: int) -> Verdict:
+        probe, line = self._modules[target.flavour][PROBE_MODULE].path, stressor.line(seconds)
+        with self.guest(target) as guest:
+
+            def work() -> Result:
+                guest.insmod(probe)
+                guest.shell(stressor.prepare, check=True)
+                result = guest.shell(line, SOAK_SLACK * seconds)
+                scan = guest.read(SCAN)
+                return replace(result, stdout=f"{result.stdout}\n# {SCAN}: {scan}")
+
+            return verdict.judge_soak(self._observe(target, guest, line, work), stressor.name)
+
     def _observe(self, target: Target, guest: Guest, command: str, work: Callable[[], Result]) -> Evidence:
         """Do WORK in GUEST and collect what it leaves, death included."""
         before = self._boot(target).evidence
@@ -854,7 +884,7 @@ class Gate:
 
     def _by_hand(self, target: Target) -> str:
         """The guest without the gate: its console on the terminal, its memory in files of the folder."""
-        boot = replace(self._boot_of(target), initramfs=self._images[target.arch])
+        boot = replace(self._boot_of(target), initramfs=self._image(target))
         argv = topology.qemu_argv(boot, Path("memory"), shared=True)
         tree = devicetree.script(boot, Path("memory"))
         return f"mkdir -p memory && {tree}exec {shlex.join([*argv, '-serial', 'mon:stdio'])}"

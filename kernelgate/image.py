@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -60,18 +60,30 @@ class Recipe:
     files: Mapping[str, str]
 
 
-def recipe(folder: Path = RECIPE) -> Recipe:
-    """The recipe in FOLDER. Raises UserError when it cannot be understood."""
+def recipe(folder: Path = RECIPE, more: str = "") -> Recipe:
+    """The recipe in FOLDER, with what MORE.toml there adds to it. Raises UserError when it cannot be understood."""
+    path = folder / "recipe.toml"
     try:
-        data = tomllib.loads((folder / "recipe.toml").read_text())
+        data = tomllib.loads(path.read_text())
         words = {name: tuple(data[name]) for name in ("suites", "packages", "alone", "programs", "folders")}
-        return Recipe(**words, links=MappingProxyType(data["links"]), files=MappingProxyType(data["files"]))
+        whole = Recipe(**words, links=MappingProxyType(data["links"]), files=MappingProxyType(data["files"]))
+        if not more:
+            return whole
+        path = folder / f"{more}.toml"
+        added = tomllib.loads(path.read_text())
+        return replace(
+            whole,
+            packages=(*whole.packages, *added["packages"]),
+            programs=(*whole.programs, *added["programs"]),
+        )
     except (KeyError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{folder / 'recipe.toml'}: {error}: see the comments in the file") from None
+        raise UserError(f"{path}: {error}: see the comments in the file") from None
 
 
-def make(arch: str, cache: Cache, report: Report) -> Path:
+def make(arch: str, cache: Cache, report: Report, more: str = "") -> Path:
     """The initramfs of ARCH, without a key; made once for each state of images/, then of the cache.
+
+    MORE names a recipe that adds to the common one.
 
     Raises UserError for an unknown architecture, InfrastructureError when the
     packages cannot be had, a program is missing or one of images/programs/ does not
@@ -79,8 +91,8 @@ def make(arch: str, cache: Cache, report: Report) -> Path:
     """
     if arch not in TARGETS:
         raise unknown("architecture", arch, TARGETS)
-    key = f"{arch}-{fingerprint(RECIPE)}"
-    return cache.publish("image", key, lambda place: _make(TARGETS[arch], place, report), report) / INITRAMFS
+    key = "-".join(word for word in (arch, more, fingerprint(RECIPE)) if word)
+    return cache.publish("image", key, lambda place: _make(TARGETS[arch], more, place, report), report) / INITRAMFS
 
 
 def fingerprint(folder: Path) -> str:
@@ -116,8 +128,8 @@ def with_files(initramfs: Path, files: Mapping[str, bytes], target: Path, mode: 
     return target
 
 
-def _make(target: Target, place: Path, report: Report) -> None:
-    contents = recipe()
+def _make(target: Target, more: str, place: Path, report: Report) -> None:
+    contents = recipe(more=more)
     with tempfile.TemporaryDirectory(dir=place) as name:
         work = Path(name)
         report(Step(f"fetch the guest's packages ({target.debian})"))

@@ -125,7 +125,8 @@ class MachineSpec:
     persistent is how many MiB at the end of the memory are persistent memory to the kernel;
     room is how much memory may be added to the machine while it runs, in MiB. kexec: the
     guest is the second kernel, to which the one that QEMU booted has handed memory over.
-    needs are the options without which a kernel can make nothing of the machine.
+    needs are the options without which a kernel can make nothing of the machine; image
+    is the recipe that adds to what every guest has (image.py).
     """
 
     name: str
@@ -139,6 +140,7 @@ class MachineSpec:
     room: int = 0
     kexec: bool = False
     needs: tuple[str, ...] = ()
+    image: str = ""
 
     @property
     def cpus(self) -> int:
@@ -220,6 +222,14 @@ SPECS = (
         extra=P2PDMA,
         signs=(Sign("device of memory", "/proc/bus/pci/devices", r"^\S+\s(1af41110)\s", "1af41110"),),
         needs=("PCI_P2PDMA",),
+    ),
+    MachineSpec(
+        "soak",
+        (Node(2, 512), Node(2, 512)),
+        signs=(PMEM_SIGN,),
+        persistent=128,
+        needs=("BLK_DEV_PMEM", "FS_DAX"),
+        image="soak",
     ),
     MachineSpec(
         "virtio-mem",

@@ -278,6 +278,26 @@ def _last(lines: Sequence[str]) -> list[str]:
     return [f"  | {line}" for line in lines[-5:]]
 
 
+_NOT_HERE = (3, 4)
+"""stress-ng(1): no resources for a stressor, or it is not implemented."""
+
+
+def judge_soak(evidence: Evidence, name: str) -> Verdict:
+    """Judge what the stressor NAME of stress-ng leaves, in a guest that has to be sound afterwards.
+
+    It has to have done something, by its own count (--metrics-brief), and found its memory as it was (--verify).
+    """
+    last = _last([line for line in evidence.output.splitlines() if not line.startswith("#")])
+    if evidence.status in _NOT_HERE:
+        said = " ".join(line.removeprefix("  | ") for line in last)
+        return skipped(f"{name}: stress-ng cannot do that here: {said}", evidence)
+    reasons = health(evidence, TAINT_OOT_MODULE) + _scan(evidence) + _ending(evidence)
+    done = re.search(r"metrc: \[\d+\] \S+ +(\d+) ", evidence.output)
+    if not evidence.death and (done is None or done[1] == "0"):
+        reasons.append(f"{name} has done nothing")
+    return _verdict([*reasons, *last], evidence) if reasons else _verdict([], evidence)
+
+
 REPORT = "(report)"
 GUEST = "(guest)"
 """Sub-tests that every test of the kernel has for us: its report is whole, its guest is sound afterwards."""

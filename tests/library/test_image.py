@@ -30,6 +30,12 @@ def test_recipe_names_the_release_and_three_programs() -> None:
     assert contents.programs == ("bin/busybox", "usr/sbin/dropbear", "sbin/mkfs.xfs")
 
 
+def test_recipe_of_a_machine_adds_to_the_common_one() -> None:
+    added, common = recipe(more="soak"), recipe()
+    assert added.programs == (*common.programs, "usr/bin/stress-ng")
+    assert added.packages == (*common.packages, "stress-ng") and added.files == common.files
+
+
 def test_recipe_that_lacks_a_field_says_which(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text('suites = ["bookworm"]\n')
     with pytest.raises(UserError, match=r"recipe.toml: 'packages'"):

@@ -13,7 +13,7 @@ PACKAGE = Path(kernelgate.__file__).parent
 LAYERS = [
     {"c_source", "errors", "splat_formats"},
     {"ktap", "dmesg", "progress", "reserve", "stopwatch"},
-    {"catalogue", "command", "scratch", "selection", "suites"},
+    {"catalogue", "command", "scratch", "selection", "soak", "suites"},
     {"apt", "binary", "cache", "compiler", "decode", "git", "runs", "variant"},
     {"faults", "manifest", "patches", "score", "seeds", "static_rules", "kconfig_tree", "kbuild"},
     {"source", "kconfig"},

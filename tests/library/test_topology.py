@@ -36,7 +36,7 @@ def backend(node: int, mebibytes: int, share: str = "off") -> str:
 
 def test_the_machines_of_each_architecture() -> None:
     common = {"up", "smp2", "smp4-numa2", "numa-memoryless", "hugepages", "hugepages-1g", "cma", "nvdimm", "p2pdma"}
-    common |= {"hugetlb-cma", "virtio-mem"}
+    common |= {"hugetlb-cma", "soak", "virtio-mem"}
     assert set(specs("x86_64")) == common | {"hotplug"}
     assert set(specs("arm64")) == common | {"lse", "llsc", "kexec"}
 
