@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,15 @@ _NO_SPACE = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "Out of disks
 """What programs say on a full disk; the last is git's (csum-file.c)."""
 
 _OWN_FILES = ("LAYOUT", "LAYOUT.draft", ".layout.lock")
+
+
+def digest(files: Iterable[Path], *words: str) -> str:
+    """A part of a key: a name for the contents of FILES, which are called what they are called, and for WORDS."""
+    whole = hashlib.sha256("\0".join(words).encode())
+    for path in files:
+        whole.update(f"\0{path.name}\0".encode())
+        whole.update(hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()[:16]
 
 
 @dataclass(frozen=True)

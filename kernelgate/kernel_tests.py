@@ -23,7 +23,6 @@ the tree: so it can be had of each kernel that exports what it asks for, whateve
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import shutil
 import tomllib
@@ -34,7 +33,7 @@ from typing import Any
 
 from kernelgate import build, kbuild
 from kernelgate.build import Kernel
-from kernelgate.cache import Cache
+from kernelgate.cache import Cache, digest
 from kernelgate.errors import BuildError, InfrastructureError, UserError, unknown
 from kernelgate.kbuild import TOOLCHAINS
 from kernelgate.progress import Report, Step
@@ -157,7 +156,7 @@ def build_modules(kernel: Kernel, tests: Iterable[Test], cache: Cache, report: R
     Raises InfrastructureError with the compiler's lines where one does not build.
     """
     sources = _module_sources(kernel.source_dir, [test for test in tests if test.config == kernel.config])
-    key = f"{kernel.key}-{kernel.build_id[:12]}-{_digest(sources.values())}"
+    key = f"{kernel.key}-{kernel.build_id[:12]}-{digest(sources.values())}"
 
     def make(place: Path) -> None:
         report(Step(f"the tree's own modules for {kernel.version} {kernel.arch} {kernel.config}"))
@@ -194,7 +193,7 @@ def build_programs(kernel: Kernel, tests: Iterable[Test], cache: Cache, report: 
     files = sorted(path for folder in (place_of, tree / "include/uapi") for path in folder.rglob("*") if path.is_file())
     tools = TOOLCHAINS[kernel.arch]
     headers = [tree / name for name in _HEADERS]
-    key = f"{kernel.arch}-{_digest([*files, *headers], kbuild.compiler_version(tools), *names)}"
+    key = f"{kernel.arch}-{digest([*files, *headers], kbuild.compiler_version(tools), *names)}"
 
     def make(place: Path) -> None:
         report(Step(f"the tree's own programs for {kernel.version} {kernel.arch}"))
@@ -235,11 +234,3 @@ def _copy_tools(tree: Path, source: Path, work: Path) -> None:
         if folder.is_dir():
             shutil.copytree(folder, work / folder.relative_to(tree), symlinks=True)
     kbuild.link_tree(tree, work, ("tools",))
-
-
-def _digest(files: Iterable[Path], *words: str) -> str:
-    digest = hashlib.sha256("\0".join(words).encode())
-    for path in files:
-        digest.update(f"\0{path.name}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]

@@ -7,12 +7,11 @@ guest that runs them, as modules are. All others are a part of the image (see im
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from kernelgate import kbuild
-from kernelgate.cache import Cache
+from kernelgate.cache import Cache, digest
 from kernelgate.command import find, run
 from kernelgate.errors import CommandError, InfrastructureError
 from kernelgate.kbuild import TOOLCHAINS
@@ -32,7 +31,7 @@ def build(arch: str, folder: Path, cache: Cache, report: Report) -> dict[str, Pa
     """
     files = sorted(folder.glob(f"{TESTS}.[ch]"))
     sources = [path for path in files if path.suffix == ".c"]
-    key = f"{arch}-{_digest(kbuild.compiler_version(TOOLCHAINS[arch]), files)}"
+    key = f"{arch}-{digest(files, kbuild.compiler_version(TOOLCHAINS[arch]), *FLAGS)}"
 
     def make(place: Path) -> None:
         report(Step(f"test programs for {arch}"))
@@ -54,12 +53,3 @@ def compile_all(arch: str, sources: Iterable[Path], folder: Path) -> None:
             run([compiler, *FLAGS, "-o", folder / source.stem, source])
         except CommandError as error:
             raise InfrastructureError(f"{source.name} does not compile for {arch}\n{error.output.strip()}") from None
-
-
-def _digest(compiler: str, files: Iterable[Path]) -> str:
-    """A name for what is compiled, by what, and how."""
-    digest = hashlib.sha256("\0".join((compiler, *FLAGS)).encode())
-    for path in files:
-        digest.update(f"\0{path.name}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]

@@ -13,6 +13,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,17 +70,22 @@ class PatchedTree:
             index = Path(folder) / "index"
             shutil.copyfile(self.repo / "index", index)  # which knows the files of the base by size and time
             told = Repository(self.repo).git("diff-index", "--name-only", self.commit, work_tree=self.path, index=index)
-        return [name for name in told.stdout.splitlines() if self._differs(name)]
+        names = [name for name in told.stdout.splitlines() if not (self.path / name).is_symlink()]
+        recorded, found = self._recorded(self.repo, names), self._found(self.repo, names)
+        return [name for name in names if found.get(name) != recorded.get(name)]
 
-    def _differs(self, name: str) -> bool:
-        """Whether the file NAME has other contents than in COMMIT."""
-        assert self.repo is not None
-        path, repository = self.path / name, Repository(self.repo)
-        wanted = repository.git("rev-parse", "--verify", "-q", f"{self.commit}:{name}", check=False).stdout
-        if path.is_symlink():
-            return False
-        found = repository.git("hash-object", "--no-filters", str(path)).stdout if path.is_file() else ""
-        return found != wanted
+    def _recorded(self, repo: Path, names: Sequence[str]) -> dict[str, str]:
+        """What COMMIT has under NAMES, each by its hash."""
+        told = Repository(repo).git("ls-tree", "-r", self.commit, "--", *names).stdout if names else ""
+        lines = [line.partition("\t") for line in told.splitlines()]
+        return {name: entry.split()[2] for entry, _tab, name in lines}
+
+    def _found(self, repo: Path, names: Sequence[str]) -> dict[str, str]:
+        """What is there under NAMES, each by its hash."""
+        there = [name for name in names if (self.path / name).is_file()]
+        paths = [str(self.path / name) for name in there]
+        told = Repository(repo).git("hash-object", "--no-filters", "--", *paths).stdout if there else ""
+        return dict(zip(there, told.split(), strict=True))
 
 
 def load(name: str, version: str, upto: int | None, root: Path) -> Series:

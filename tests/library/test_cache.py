@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kernelgate.cache import LAYOUT, Cache, parse_size
+from kernelgate.cache import LAYOUT, Cache, digest, parse_size
 from kernelgate.command import run
 from kernelgate.errors import InfrastructureError, UserError
 
@@ -310,3 +310,13 @@ def test_a_full_disk_that_a_program_met_is_told_in_one_line(tmp_path: Path, argv
     with pytest.raises(InfrastructureError, match=message) as caught:
         cache.publish("trees", "key", fill)
     assert "\n" not in str(caught.value)
+
+
+def test_digest_is_of_names_contents_and_words(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.c", tmp_path / "other.c"
+    one.write_text("a")
+    other.write_text("a")
+    seen = {digest([one]), digest([other]), digest([one, other]), digest([one], "-Os"), digest([one], "-O", "s")}
+    assert digest([one]) in seen
+    one.write_text("b")
+    assert len(seen | {digest([one])}) == 6
