@@ -20,6 +20,7 @@ from typing import Any
 from kernelgate import manifest
 from kernelgate.c_source import functions
 from kernelgate.errors import UserError, unknown
+from kernelgate.selection import DEFAULT_CONFIG
 
 FILE = Path("tests/detection/faults.toml")
 """The ones of the default series; beside it there are files for others."""
@@ -64,13 +65,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Faults:
-    """The faults by number from 1 on, the places they are in, the series and base that they are for, and the tests."""
+    """The faults by number from 1 on, the places they are in, the series and base that they are for, and the tests.
+
+    config is the configuration of the kernel that has them.
+    """
 
     series: str
     base: str
     faults: tuple[Fault, ...]
     places: tuple[Place, ...]
     tests: str = "tests/frozen_bit"
+    config: str = DEFAULT_CONFIG
 
 
 def read(path: Path) -> Faults:
@@ -79,7 +84,8 @@ def read(path: Path) -> Faults:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         faults = tuple(_fault(number, entry) for number, entry in enumerate(table["fault"], 1))
         places = tuple(_place(entry) for entry in table["site"])
-        read = Faults(table["series"], table["base"], faults, places, table.get("tests", Faults.tests))
+        words = {name: table[name] for name in ("tests", "config") if name in table}
+        read = Faults(table["series"], table["base"], faults, places, **words)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file: see those of {FILE.parent}") from None
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:

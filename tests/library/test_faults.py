@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kernelgate import catalogue, faults
+from kernelgate import catalogue, faults, kconfig
 from kernelgate.command import run
 from kernelgate.errors import InfrastructureError, UserError
 from kernelgate.faults import Fault, chosen, patch, read, write_series
@@ -165,6 +165,7 @@ def test_every_fault_is_made_to_be_noticed_by_cases_that_there_are(path: Path) -
     entries, planted = catalogue.read(ROOT / catalogue.FILE), read(path)
     assert [fault.name for fault in planted.faults if not fault.cases or not set(fault.cases) <= set(entries)] == []
     assert (ROOT / planted.tests).is_dir()
+    assert planted.config in kconfig.configurations(ROOT / "kconfigs")
 
 
 def test_faults_of_a_file_that_is_not_there_are_a_mistake(tmp_path: Path) -> None:
@@ -172,9 +173,11 @@ def test_faults_of_a_file_that_is_not_there_are_a_mistake(tmp_path: Path) -> Non
         read(tmp_path / "no.toml")
 
 
-def test_faults_name_the_tests_that_are_to_notice_them(tmp_path: Path) -> None:
-    assert small(tmp_path).tests == "tests/frozen_bit"
-    assert small(tmp_path, SMALL.replace('base = "7.2"', 'base = "7.2"\ntests = "tests/other"')).tests == "tests/other"
+def test_faults_name_the_tests_that_are_to_notice_them_and_their_kernel(tmp_path: Path) -> None:
+    plain = small(tmp_path)
+    assert (plain.tests, plain.config) == ("tests/frozen_bit", "debug_vm")
+    other = small(tmp_path, SMALL.replace('base = "7.2"', 'base = "7.2"\ntests = "tests/other"\nconfig = "devices"'))
+    assert (other.tests, other.config) == ("tests/other", "devices")
 
 
 def item(name: str, case: str | None, outcome: str = "") -> str:
