@@ -250,13 +250,16 @@ SPECS = (
     ),
     # arm64 without CPU hotplug starts another kernel from its only CPU or not at all (machine_kexec_prepare()). x86_64
     # starts nothing but a bzImage (kexec-bzimage64.c), which the gate does not make: it boots vmlinux.
-    # No ITS: without firmware that keeps its tables, the next kernel taints itself (irq-gic-v3-its.c).
+    # No ITS: without firmware that keeps its tables, the next kernel taints itself (irq-gic-v3-its.c). The next kernel
+    # goes where nothing is handed over, into the first such area that has room (kho_scratch=: low, anywhere, of each
+    # node), and its initramfs behind it (load_other_segments() of arm64, 7.2). As large as the kernel makes the first
+    # area by itself, twice what booting took, that depends on the size of the initramfs.
     MachineSpec(
         "kexec",
         (Node(1, 512),),
         ("arm64",),
         extra=("-machine", "its=off"),
-        parameters=("kho=on",),
+        parameters=("kho=on", "kho_scratch=64M,16M,16M"),
         signs=(KEXEC_SIGN,),
         kexec=True,
         needs=("KEXEC_HANDOVER",),
