@@ -55,7 +55,7 @@ def test_machine_of_another_architecture_names_it() -> None:
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_machine_can_be(spec: MachineSpec) -> None:
-    limit = 2304 if spec.name in ("hugepages-1g", "hugetlb-cma") else 1024  # MiB
+    limit = 2752 if spec.name in ("hugepages-1g", "hugetlb-cma") else 1024  # MiB
     assert 0 < spec.memory <= limit, "a guest has at most 1 GiB, but for one page of 1 GiB and what is around it"
     assert 0 < spec.cpus <= 16, "NR_CPUS of kconfigs/"
     assert all(node.cpus or node.memory for node in spec.nodes)
