@@ -824,6 +824,8 @@ class Gate:
         with self.guest(target) as guest:
 
             def work() -> Result:
+                # As for a program: better dead at once than hanging by and by.
+                guest.shell("echo 1 > /proc/sys/kernel/panic_on_oops", check=True)
                 guest.insmod(probe)
                 guest.shell(stressor.prepare, check=True)
                 result = guest.shell(line, SOAK_SLACK * seconds)

@@ -14,14 +14,14 @@ pytestmark = [
     pytest.mark.machines(x86_64=["soak"], arm64=["soak"]),
 ]
 
+# Not madvise, which poisons pages where root asks, and calls the signals that come of it a failure.
 MEMORY = (
     Stressor("vm", "--vm-bytes 64M --vm-method all"),
     Stressor("mmap", "--mmap-bytes 32M"),
     Stressor("mmapfork"),
     Stressor("mmapmany"),
     Stressor("mremap", "--mremap-bytes 16M"),
-    Stressor("madvise"),
-    Stressor("mlockmany"),
+    Stressor("mlock"),
     Stressor("mprotect"),
     Stressor("munmap"),
     Stressor("memfd", "--memfd-bytes 32M"),
@@ -36,7 +36,7 @@ FILES = tuple(
     Stressor(name, options, disk)
     for disk in ("rw", "dax")
     for name, options in (
-        ("fallocate", "--fallocate-bytes 16M"),
+        ("fallocate", "--fallocate-bytes 2M"),
         ("hdd", "--hdd-bytes 16M"),
         ("mmap", "--mmap-bytes 8M --mmap-file"),
         ("msync", "--msync-bytes 4M"),
