@@ -203,8 +203,8 @@ SPECS = (
     # The pool is empty until a test fills it: what sharing does to struct pages is for the test to see.
     MachineSpec("hugepages", (Node(2, 512),), ("x86_64",), parameters=(HVO,), signs=(HVO_SIGN, _pool(2048, 0))),
     MachineSpec("hugepages", (Node(2, 512),), ("arm64",), signs=(_pool(2048, 0),)),
-    # No smaller memory has a whole GiB at a multiple of 1 GiB beside the shadow that KASAN takes, an eighth of all; x86's
-    # PCs with more have some of it above 4 GiB. What the guest does not touch takes no room here.
+    # No smaller memory has a whole GiB at a multiple of 1 GiB beside the shadow that KASAN takes, an eighth of all;
+    # of more, x86's PCs have some above 4 GiB. What the guest does not touch takes no room here.
     MachineSpec(
         "hugepages-1g", (Node(2, 2752),), ("x86_64",), parameters=(HVO, *GIGANTIC), signs=(HVO_SIGN, _pool(1048576, 1))
     ),
