@@ -73,8 +73,14 @@ def pytest_configure(config: pytest.Config) -> None:
         asked = [_configuration(name) for name in config.stash[CONFIGS] if name != selection.ALL]
         selection.check_configs(asked, config.stash[ARCHES], config.getoption("--machine"))
         _check_cases(config.getoption("--case"))
+        _check_seconds(config.getoption("--soak-seconds"))
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _check_seconds(seconds: int) -> None:
+    if seconds < 1:
+        raise UserError(f"--soak-seconds {seconds}: a stressor works for a second at least")
 
 
 def _check_cases(asked: list[str]) -> None:

@@ -214,6 +214,7 @@ SPECS = (
         (Node(2, 2752),),
         parameters=("hugetlb_cma=1G",),
         signs=(Sign("area for a gigantic page", "/proc/meminfo", r"^CmaTotal:\s+(.*)$", "1048576 kB"),),
+        needs=("CMA", "HUGETLBFS"),
     ),
     MachineSpec("cma", (Node(2, 512),), parameters=("cma=64M",), signs=(CMA_SIGN,), needs=("DMA_CMA",)),
     MachineSpec("nvdimm", (Node(2, 512),), signs=(PMEM_SIGN,), persistent=128, needs=("BLK_DEV_PMEM", "FS_DAX")),

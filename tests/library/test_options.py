@@ -30,7 +30,7 @@ def test_a_plain_run_builds_one_kernel_for_each_architecture() -> None:
 
 
 def test_all_is_every_configuration_that_the_test_names() -> None:
-    configs = ("production", "kasan", "kcsan", "lockdep")
+    configs = ("production", "kasan", "kcsan", "lockdep", "devices")
     assert boots("--config", "all", "--arch", "arm64", "--machine", "lse") == {
         "arm64-lse",
         *(f"arm64-lse-{config}" for config in configs),
@@ -66,6 +66,7 @@ def test_a_case_that_nothing_asked_for_can_run_is_skipped_with_the_remedy() -> N
         (["--config", "lokdep"], "unknown configuration 'lokdep': did you mean lockdep"),
         (["--config", "up", "--arch", "arm64"], "configuration 'up' is for x86_64: add --arch x86_64"),
         (["--config", "up", "--machine", "smp2"], "configuration 'up' boots on --machine up only"),
+        (["--soak-seconds", "0"], "--soak-seconds 0: a stressor works for a second at least"),
     ],
 )
 def test_what_cannot_be_had_is_refused_in_one_line(options: list[str], message: str) -> None:
@@ -101,4 +102,6 @@ def test_a_script_refuses_an_unknown_option_in_one_line(script: str) -> None:
 def test_tests_of_the_kernel_itself_are_there_when_asked_for() -> None:
     assert "test_does_what_it_does_without_a_series" in collected("-k", "in_tree").stdout
     assert "test_does_what_it_does_without_a_series" in collected("tests/in_tree").stdout
+    assert "[x86_64-soak-mmap]" in collected("-m", "soak").stdout
+    assert "-soak" not in collected("-k", "frozen_bit").stdout
     assert "test_does_what_it_does_without_a_series" not in collected("-k", "page_frag").stdout
