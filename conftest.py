@@ -19,11 +19,9 @@ from kernelgate.errors import BuildError, GuestDied, KernelgateError, UserError
 ROOT = Path(__file__).parent
 KCONFIGS = ROOT / "kconfigs"
 IN_TREE = "in_tree"
-"""The folder of the kernel's own tests, and the marker of what is in it."""
-IN_TREE_CASE = "IT-01"
-SOAK = "soak"
-"""The same of what only takes time."""
-SOAK_CASE = "SOAK-01"
+"""The marker of the kernel's own tests."""
+LONG = {IN_TREE: (IN_TREE, "IT-01"), "under_stress": ("soak", "SOAK-01")}
+"""The folders of what takes long by its nature, each with the word and the case that ask for it."""
 GATE = pytest.StashKey[Any]()
 ARCHES = pytest.StashKey[tuple[str, ...]]()
 CONFIGS = pytest.StashKey[tuple[str, ...]]()
@@ -115,12 +113,12 @@ def _configuration(name: str) -> selection.Configuration:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """What takes long by its nature, the kernel's own tests and the soak, is there when it is asked for by name."""
+    """What takes long is there when it is asked for by its word, by the name of its folder or by its case."""
+    if collection_path.parent != ROOT / "tests" or collection_path.name not in LONG:
+        return None
+    word, case = LONG[collection_path.name]
     asked = " ".join([config.option.keyword, config.option.markexpr, *config.args])
-    for name, case in ((IN_TREE, IN_TREE_CASE), (SOAK, SOAK_CASE)):
-        if collection_path == ROOT / "tests" / name:
-            return None if name in asked or case in config.getoption("case") else True
-    return None
+    return None if word in asked or collection_path.name in asked or case in config.getoption("case") else True
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

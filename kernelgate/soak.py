@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What stress-ng does to memory for a while, each kind of it a stressor: the soak (tests/soak/).
+"""What stress-ng does to memory for a while, each kind of it a stressor: the soak (tests/under_stress/).
 
 It stands in for xfstests, which the distribution does not package.
 """
