@@ -25,13 +25,21 @@ static inline void kg_need_sharing(void)
 		kg_skip("huge pages do not share struct pages: --arch x86_64 --machine hugepages");
 }
 
-static inline void kg_set_pool(unsigned long pages)
+/* Have so many @pages in the pool of one size, which is the folder @sizes in sysfs. */
+static inline void kg_set_pool_of(const char *sizes, unsigned long pages)
 {
+	char path[96];
 	unsigned long got;
 
-	kg_write(KG_POOL "nr_hugepages", pages);
-	got = kg_read(KG_POOL "nr_hugepages");
+	snprintf(path, sizeof(path), "%snr_hugepages", sizes);
+	kg_write(path, pages);
+	got = kg_read(path);
 	kg_require(got == pages, "asked for a pool of %lu huge pages, got %lu", pages, got);
+}
+
+static inline void kg_set_pool(unsigned long pages)
+{
+	kg_set_pool_of(KG_POOL, pages);
 }
 
 /* Map @pages huge pages of the pool, and write to each. */

@@ -20,15 +20,6 @@ static void kg_need_area(void)
 		kg_skip("this kernel puts the area where no huge page begins: run with --base 7.2");
 }
 
-static void kg_set_gigantic(unsigned long pages)
-{
-	unsigned long got;
-
-	kg_write(KG_GIGANTIC "nr_hugepages", pages);
-	got = kg_read(KG_GIGANTIC "nr_hugepages");
-	kg_require(got == pages, "asked for %lu gigantic pages, got %lu", pages, got);
-}
-
 /* What the area has back can be had again. */
 static void gigantic_page_of_an_area_comes_and_goes(void)
 {
@@ -38,10 +29,10 @@ static void gigantic_page_of_an_area_comes_and_goes(void)
 	kg_need_area();
 	head = kg_read(KG_AREA "base_pfn");
 	for (round = 0; round < KG_ROUNDS; round++) {
-		kg_set_gigantic(1);
+		kg_set_pool_of(KG_GIGANTIC, 1);
 		kg_expect_pooled(head, KG_GIGANTIC_PAGES);
 		kg_expect_invariant();
-		kg_set_gigantic(0);
+		kg_set_pool_of(KG_GIGANTIC, 0);
 		kg_drain();
 		free = kg_expect_freed(head, KG_GIGANTIC_PAGES);
 		kg_expect(free > KG_GIGANTIC_PAGES / 2, "only %lu of its pages are free", free);

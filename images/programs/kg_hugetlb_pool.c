@@ -67,15 +67,6 @@ static void kg_need_gigantic(void)
 		kg_skip("no gigantic page fits into this memory: run with --arch arm64");
 }
 
-static void kg_set_gigantic(unsigned long pages)
-{
-	unsigned long got;
-
-	kg_write(KG_GIGANTIC "nr_hugepages", pages);
-	got = kg_read(KG_GIGANTIC "nr_hugepages");
-	kg_require(got == pages, "asked for %lu gigantic pages, got %lu", pages, got);
-}
-
 static char *kg_map_gigantic(void)
 {
 	char *map = mmap(NULL, KG_GIGANTIC_SIZE, PROT_READ | PROT_WRITE,
@@ -93,14 +84,14 @@ static void gigantic_page_comes_and_goes(void)
 	char *map;
 
 	kg_need_gigantic();
-	kg_set_gigantic(1);
+	kg_set_pool_of(KG_GIGANTIC, 1);
 	map = kg_map_gigantic();
 	head = kg_pfn_of(map);
 	kg_expect_used(head, KG_GIGANTIC_PAGES);
 	kg_require(!munmap(map, KG_GIGANTIC_SIZE), "munmap: %s", strerror(errno));
 	kg_expect_pooled(head, KG_GIGANTIC_PAGES);
 	kg_expect_invariant();
-	kg_set_gigantic(0);
+	kg_set_pool_of(KG_GIGANTIC, 0);
 	kg_drain();
 	free = kg_expect_freed(head, KG_GIGANTIC_PAGES);
 	kg_expect(free > KG_GIGANTIC_PAGES / 2, "only %lu of its pages are free", free);
@@ -113,7 +104,7 @@ static void gigantic_page_is_demoted(void)
 
 	kg_need_gigantic();
 	kg_set_pool(0);
-	kg_set_gigantic(1);
+	kg_set_pool_of(KG_GIGANTIC, 1);
 	map = kg_map_gigantic();
 	head = kg_pfn_of(map);
 	kg_require(!munmap(map, KG_GIGANTIC_SIZE), "munmap: %s", strerror(errno));
