@@ -96,6 +96,9 @@ KCSAN = "/sys/kernel/debug/kcsan"
 SCAN = "/sys/kernel/debug/kg_probe/scan"
 """Where the probe says how many pages that have to look frozen do not: "bad 0" (kmod/kg_probe.c)."""
 
+DIE_AT_ONCE = "echo 1 > /proc/sys/kernel/panic_on_oops"
+"""An oops leaves locks held: better a guest that is dead at once than one that hangs by and by."""
+
 FILTER = "/sys/module/kunit/parameters/filter_glob"
 """Which cases a module runs when it is loaded (lib/kunit/executor.c; writable since 6.6)."""
 
@@ -144,6 +147,11 @@ def steadied(work: Callable[[], T]) -> T:
         return work()
     except PassingTrouble:
         return work()
+
+
+def _scanned(guest: Guest, result: Result) -> Result:
+    """RESULT, and after it what the probe in GUEST says of all pages."""
+    return replace(result, stdout=f"{result.stdout}\n# {SCAN}: {guest.read(SCAN)}")
 
 
 def configured_as(kernel: Kernel) -> str:
@@ -711,7 +719,7 @@ class Gate:
         return assertions(tree)
 
     def _pull(self, target: Target, guest: Guest, trigger: Case, how: str) -> Evidence:
-        line = f"echo 1 > /proc/sys/kernel/panic_on_oops; echo {how} > /sys/kernel/debug/{CRASH_MODULE}/{trigger.name}"
+        line = f"{DIE_AT_ONCE}; echo {how} > /sys/kernel/debug/{CRASH_MODULE}/{trigger.name}"
         return self._observe(target, guest, line, lambda: guest.run(["sh", "-c", line], TRIGGER_SECONDS))
 
     def program(
@@ -728,8 +736,7 @@ class Gate:
         with self.guest(target) as guest:
 
             def work() -> Result:
-                # An oops leaves locks held: better a guest that is dead at once than one that hangs by and by.
-                guest.shell("echo 1 > /proc/sys/kernel/panic_on_oops", check=True)
+                guest.shell(DIE_AT_ONCE, check=True)
                 loaded = guest.insmod(probe)
                 if loaded.status:
                     return loaded
@@ -810,8 +817,7 @@ class Gate:
                 else:
                     guest.put(made[test.name], f"/tmp/{test.name}")
                     result = guest.shell(f"cd /tmp && ./{test.name} {test.arguments}", test.seconds)
-                scan = guest.read(SCAN)
-                return replace(result, stdout=f"{result.stdout}\n# {SCAN}: {scan}")
+                return _scanned(guest, result)
 
             return self._observe(target, guest, f"{test.name} {test.arguments}".strip(), work)
 
@@ -824,13 +830,11 @@ class Gate:
         with self.guest(target) as guest:
 
             def work() -> Result:
-                # As for a program: better dead at once than hanging by and by.
-                guest.shell("echo 1 > /proc/sys/kernel/panic_on_oops", check=True)
+                guest.shell(DIE_AT_ONCE, check=True)
                 guest.insmod(probe)
                 guest.shell(stressor.prepare, check=True)
                 result = guest.shell(line, SOAK_SLACK * seconds)
-                scan = guest.read(SCAN)
-                return replace(result, stdout=f"{result.stdout}\n# {SCAN}: {scan}")
+                return _scanned(guest, result)
 
             return verdict.judge_soak(self._observe(target, guest, line, work), stressor.name)
 

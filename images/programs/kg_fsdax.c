@@ -78,12 +78,6 @@ static void allow_extents(void)
 	close(disk);
 }
 
-/* Is there a page behind ADDRESS, which nobody may have touched? */
-static bool is_mapped(const char *address)
-{
-	return kg_word("/proc/self/pagemap", (uintptr_t)address / KG_PAGE) >> 63;
-}
-
 /* Place for SLOTS times HUGE of FILE in memory that begins at a multiple of HUGE. */
 static char *map_large(int file)
 {
@@ -103,7 +97,7 @@ static char *touch_huge(char *map)
 
 	for (piece = map; piece < map + SLOTS * HUGE; piece += HUGE) {
 		*piece = 'x';
-		if (is_mapped(piece + HUGE - KG_PAGE))
+		if (kg_is_there(piece + HUGE - KG_PAGE))
 			return piece;
 	}
 	return NULL;
